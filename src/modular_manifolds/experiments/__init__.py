@@ -1,0 +1,1 @@
+"""Recipes on real data: the comparison behind `modular-manifolds compare`."""

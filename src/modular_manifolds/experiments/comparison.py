@@ -1,0 +1,136 @@
+"""The comparison: every method at every learning rate and seed, each run found again or trained."""
+
+import json
+import shlex
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from modular_manifolds.experiments.data import DataName, Dataset
+from modular_manifolds.experiments.display import Display
+from modular_manifolds.experiments.files import write_atomically
+from modular_manifolds.experiments.methods import METHODS
+from modular_manifolds.experiments.results import Result
+from modular_manifolds.experiments.run import Run
+from modular_manifolds.experiments.store import RunStore
+from modular_manifolds.experiments.tensorboard import TensorBoardLog
+from modular_manifolds.experiments.training import Training
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What to compare, and where to write it. `lrs` None stands for every method's own grid."""
+
+    data: DataName
+    data_dir: Path | None
+    methods: tuple[str, ...]
+    lrs: tuple[float, ...] | None
+    seeds: int
+    epochs: int
+    batch_size: int
+    momentum: float
+    widths: tuple[int, ...]
+    threads: int
+    out: Path
+
+    def runs(self, data: Dataset) -> list[Run]:
+        """The grid. Seeds are outermost: a comparison cut short has seen every method."""
+        return [
+            Run(
+                method=name,
+                optimizer=METHODS[name].settings(self.momentum),
+                lr=lr,
+                momentum=METHODS[name].momentum(self.momentum),
+                seed=seed,
+                data=data.name,
+                data_fingerprint=data.fingerprint,
+                widths=self.widths,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                threads=self.threads,
+                versions=versions(),
+            )
+            for seed in range(self.seeds)
+            for name in self.methods
+            for lr in self.lrs or METHODS[name].lrs
+        ]
+
+    @property
+    def results_path(self) -> Path:
+        """The list of finished runs."""
+        return self.out / "results.json"
+
+    def command(self) -> str:
+        """The command line that repeats this comparison."""
+        options: dict[str, object] = {
+            "data": self.data,
+            "data-dir": self.data_dir,
+            "methods": ",".join(self.methods),
+            "lrs": ",".join(f"{lr:g}" for lr in self.lrs) if self.lrs else None,
+            "seeds": self.seeds,
+            "epochs": self.epochs,
+            "batch-size": self.batch_size,
+            "momentum": f"{self.momentum:g}",
+            "widths": ",".join(map(str, self.widths)),
+            "threads": self.threads,
+            "out": self.out,
+        }
+        given = [
+            f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None
+        ]
+        return " ".join(["modular-manifolds compare", *given])
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The finished runs of a comparison with their outcomes, and where they are kept."""
+
+    comparison: Comparison
+    data: Dataset
+    store: RunStore
+    results: dict[Run, Result]
+
+
+def versions() -> str:
+    """The software that a run's numbers depend on."""
+    return f"modular-manifolds {version('modular-manifolds')}, torch {torch.__version__}"
+
+
+def train_all(comparison: Comparison, data: Dataset, display: Display) -> Finished:
+    """Finish every run of the grid, reading those that were finished before; keep results.json up to date."""
+    torch.set_num_threads(comparison.threads)
+    store = RunStore(comparison.out / "runs")
+    runs = comparison.runs(data)
+    results = {run: result for run in runs if (result := store.result(run)) is not None}
+    _write_results(comparison.results_path, runs, results)
+    display.begin(len(runs), list(results.values()))
+    for run in runs:
+        if run not in results:
+            results[run] = _train(run, data, store, comparison.out / "tensorboard" / run.key, display)
+            _write_results(comparison.results_path, runs, results)
+    return Finished(comparison, data, store, {run: results[run] for run in runs})
+
+
+def _train(run: Run, data: Dataset, store: RunStore, log_folder: Path, display: Display) -> Result:
+    training = Training(run, data)
+    checkpoint = store.checkpoint(run)
+    if checkpoint is not None:
+        training.load_state_dict(checkpoint)
+    display.run_started(run, training.epochs_done, training.steps_per_epoch)
+    with TensorBoardLog(log_folder, training.curve) as log:
+        while not training.finished:
+            epoch = training.run_epoch(display.stepped)
+            store.save_checkpoint(run, training.state_dict())
+            log.add(epoch)
+            display.epoch_finished(epoch)
+    result = training.result()
+    store.finish(run, result, training.weights())
+    display.run_finished(result)
+    return result
+
+
+def _write_results(path: Path, runs: list[Run], results: dict[Run, Result]) -> None:
+    rows = [results[run].to_json() for run in runs if run in results]
+    write_atomically(path, json.dumps(rows, indent=1).encode())

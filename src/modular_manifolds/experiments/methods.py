@@ -1,0 +1,89 @@
+"""The methods that are compared: where each keeps the weights, and the optimizer that trains them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+import modular_manifolds as mm
+from modular_manifolds import Geometry, Spectral, Sphere, Stiefel
+from modular_manifolds.norms import Frobenius
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the table below: either a `geometry`, or an `optimizer` as torch ships it."""
+
+    summary: str
+    lrs: tuple[float, ...]
+    geometry: Geometry | None = None
+    optimizer: Callable[..., Optimizer] | None = None
+
+    def momentum(self, requested: float) -> float:
+        """The momentum in force: `requested` on a manifold, else the shipped default (AdamW's first beta)."""
+        if self.geometry is not None:
+            return requested
+        defaults = self._shipped_defaults()
+        return float(defaults["momentum"] if "momentum" in defaults else defaults["betas"][0])
+
+    def settings(self, requested_momentum: float) -> str:
+        """Everything but the learning rate that decides what the optimizer does, as one line."""
+        if self.geometry is not None:
+            return f"{self.geometry!r}, momentum={requested_momentum:g}"
+        defaults = {name: value for name, value in self._shipped_defaults().items() if name != "lr"}
+        return ", ".join(
+            f"{name}={value!r}" for name, value in defaults.items() if value not in (None, False)
+        )
+
+    def place(self, model: nn.Module) -> None:
+        """Put the weights where the method keeps them: projected onto its manifold, if it has one."""
+        if self.geometry is not None:
+            mm.project_(model, self.geometry.manifold)
+
+    def build(self, model: nn.Module, lr: float, momentum: float) -> Optimizer:
+        """The optimizer of every weight of `model`, which must be where `place` puts it."""
+        if self.optimizer is not None:
+            return self.optimizer(model.parameters(), lr=lr)
+        group = {"params": list(model.named_parameters()), "geometry": self.geometry}
+        return mm.ModularOptimizer([group], lr=lr, momentum=momentum, nesterov=momentum > 0)
+
+    def _shipped_defaults(self) -> Mapping[str, Any]:
+        assert self.optimizer is not None
+        return self.optimizer([nn.Parameter(torch.zeros(1, 1))]).defaults
+
+
+METHODS: Mapping[str, Method] = {
+    "manifold-muon": Method(
+        "Stiefel manifold, steepest descent under the spectral norm, solved exactly in closed form",
+        lrs=(0.03, 0.1, 0.3),
+        geometry=Geometry(Stiefel(), Spectral()),
+    ),
+    "dual-ascent": Method(
+        "the same problem solved by the blog's 100 steps of dual ascent",
+        lrs=(0.03, 0.1, 0.3),
+        geometry=Geometry(Stiefel(), Spectral(), solver=mm.baselines.DualAscent(), precision="fast"),
+    ),
+    "spel": Method(
+        "the same problem answered in one step, msign of the tangent gradient",
+        lrs=(0.03, 0.1, 0.3),
+        geometry=Geometry(Stiefel(), Spectral(), solver=mm.baselines.OneStep()),
+    ),
+    "hypersphere": Method(
+        "every matrix on the unit sphere of the Frobenius norm, as in the blog",
+        lrs=(0.03, 0.1, 0.3),
+        geometry=Geometry(Sphere(), Frobenius()),
+    ),
+    "muon": Method(
+        "torch.optim.Muon as shipped, on every matrix, weights free",
+        lrs=(0.01, 0.03, 0.1),
+        optimizer=torch.optim.Muon,
+    ),
+    "adamw": Method(
+        "torch.optim.AdamW as shipped, weights free",
+        lrs=(0.001, 0.003, 0.01),
+        optimizer=torch.optim.AdamW,
+    ),
+}

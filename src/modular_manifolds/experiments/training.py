@@ -1,0 +1,142 @@
+"""Training of one run, epoch by epoch, so that it can stop after any of them and carry on bit for bit."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from time import perf_counter
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from modular_manifolds.experiments.data import Dataset, Split
+from modular_manifolds.experiments.methods import METHODS
+from modular_manifolds.experiments.network import MLP
+from modular_manifolds.experiments.results import Epoch, Result, measure_layers
+from modular_manifolds.experiments.run import Run
+
+_EVALUATION_BATCH = 8192
+_EPOCHS_PER_SEED = 1_000_000
+"""Shuffles of one seed before they would repeat those of the next."""
+
+
+class Training:
+    """A run under way: cross-entropy, the learning rate falling linearly to 0 step by step, as in the blog.
+
+    All methods of one seed start from the same weights (up to their projection) and see the same batches.
+    """
+
+    def __init__(self, run: Run, data: Dataset) -> None:
+        method = METHODS[run.method]
+        self._run = run
+        self._data = data
+        self._model = MLP(data.features, run.widths, data.classes, seed=run.seed)
+        method.place(self._model)
+        self._optimizer = method.build(self._model, run.lr, run.momentum)
+        self._seconds = 0.0
+        self._optimizer_seconds = 0.0
+        self.curve = [self._evaluate(0)]
+
+    @property
+    def epochs_done(self) -> int:
+        """Finished epochs."""
+        return len(self.curve) - 1
+
+    @property
+    def finished(self) -> bool:
+        """Whether every epoch is done."""
+        return self.epochs_done == self._run.epochs
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch; the last may be smaller than the others."""
+        return -(-len(self._data.train) // self._run.batch_size)
+
+    def run_epoch(self, on_step: Callable[[], None] = lambda: None) -> Epoch:
+        """Train one epoch, calling `on_step` after every step, and evaluate; the outcome joins `curve`."""
+        begin = perf_counter()
+        train = self._data.train
+        steps = self._run.epochs * self.steps_per_epoch
+        for index, batch in enumerate(self._shuffled().split(self._run.batch_size)):
+            step = self.epochs_done * self.steps_per_epoch + index
+            self._step(train.inputs[batch], train.labels[batch], self._run.lr * (1 - step / steps))
+            on_step()
+        self._seconds += perf_counter() - begin
+        self.curve.append(self._evaluate(self.epochs_done + 1))
+        return self.curve[-1]
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of every weight, by name."""
+        return {name: weight.detach().clone() for name, weight in self._model.named_parameters()}
+
+    def result(self) -> Result:
+        """The row of the finished run."""
+        layers = measure_layers(self.weights())
+        last = asdict(self.curve[-1])
+        del last["epoch"]
+        return Result(
+            method=self._run.method,
+            lr=self._run.lr,
+            seed=self._run.seed,
+            **last,
+            seconds=self._seconds,
+            optimizer_seconds=self._optimizer_seconds,
+            violation=float(torch.tensor([layer.violation for layer in layers]).double().max()),
+            layers=layers,
+            data=self._run.data,
+            epochs=self._run.epochs,
+            batch_size=self._run.batch_size,
+            momentum=self._run.momentum,
+            steps=self._run.epochs * self.steps_per_epoch,
+            curve=tuple(self.curve),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the remaining epochs depend on, as plain containers and tensors."""
+        return {
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "seconds": self._seconds,
+            "optimizer_seconds": self._optimizer_seconds,
+            "curve": [asdict(epoch) for epoch in self.curve],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to the end of the epoch at which `state` was taken."""
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._seconds = state["seconds"]
+        self._optimizer_seconds = state["optimizer_seconds"]
+        self.curve = [Epoch(**epoch) for epoch in state["curve"]]
+
+    def _shuffled(self) -> Tensor:
+        # A fresh generator an epoch: the order needs no state to be saved.
+        generator = torch.Generator().manual_seed(self._run.seed * _EPOCHS_PER_SEED + self.epochs_done)
+        return torch.randperm(len(self._data.train), generator=generator)
+
+    def _step(self, inputs: Tensor, labels: Tensor, lr: float) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        self._optimizer.zero_grad()
+        functional.cross_entropy(self._model(inputs), labels).backward()
+        begin = perf_counter()
+        self._optimizer.step()
+        self._optimizer_seconds += perf_counter() - begin
+
+    def _evaluate(self, epoch: int) -> Epoch:
+        train_loss, train_accuracy = evaluate(self._model, self._data.train)
+        test_loss, test_accuracy = evaluate(self._model, self._data.test)
+        return Epoch(epoch, train_loss, test_loss, train_accuracy, test_accuracy)
+
+
+@torch.no_grad()
+def evaluate(model: Callable[[Float[Tensor, "batch inputs"]], Tensor], split: Split) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy in percent over all of `split`."""
+    loss, correct = 0.0, 0
+    pairs = zip(split.inputs.split(_EVALUATION_BATCH), split.labels.split(_EVALUATION_BATCH), strict=True)
+    for inputs, labels in pairs:
+        logits = model(inputs)
+        loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
+        correct += int((logits.argmax(dim=1) == labels).sum())
+    return loss / len(split), 100 * correct / len(split)

@@ -1,0 +1,46 @@
+"""The inverse square root of a symmetric positive semidefinite matrix."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from modular_manifolds.linalg.finite import check_finite
+from modular_manifolds.linalg.precision import Precision, check_precision, working_dtype
+from modular_manifolds.linalg.scaling import largest_entry
+from modular_manifolds.linalg.symmetry import sym
+
+
+def inverse_sqrt(
+    x: Float[Tensor, "*b n n"],
+    precision: Precision = "exact",
+    *,
+    check: bool = False,
+    name: str = "x",
+) -> Float[Tensor, "*b n n"]:
+    """Pseudo-inverse square root of a symmetric positive semidefinite x: V D^(-1/2) V^T, zero on the null space.
+
+    Args:
+        x: symmetric positive semidefinite matrices of any scale in the last two axes.
+        precision: both diagonalise x in its own dtype and count eigenvalues below n eps times the largest as zero, so
+            that a rank-deficient x is handled alike; `fast` multiplies the factors in bfloat16, to about 1e-2.
+        check: raise if x has a NaN or an Inf (reads one flag on the host).
+        name: what to call x in that error.
+
+    Raises:
+        TypeError: x is not a real floating-point tensor.
+        ValueError: x is not square, the precision is unknown, or x is not finite and `check` is on.
+    """
+    check_precision(precision)
+    dtype = working_dtype(x.dtype)
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise ValueError(f"{name} must be a square matrix or a batch of them, got shape {tuple(x.shape)}")
+    if check:
+        check_finite(x, name)
+    scale = largest_entry(x.to(dtype))
+    unit = x.to(dtype) / scale
+    values, vectors = torch.linalg.eigh(sym(unit))
+    kept = values > x.shape[-1] * torch.finfo(dtype).eps * values[..., -1:]
+    scaled = vectors * torch.where(kept, values, 1.0).rsqrt().masked_fill(~kept, 0.0).unsqueeze(-2)
+    if precision == "fast":
+        scaled, vectors = scaled.bfloat16(), vectors.bfloat16()
+    return (sym((scaled @ vectors.mT).to(dtype)) / scale.sqrt()).to(x.dtype)

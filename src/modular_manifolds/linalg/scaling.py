@@ -1,0 +1,39 @@
+"""Lengths that neither under- nor overflow: every square is taken after division by the largest entry."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Axes = int | tuple[int, ...]
+
+MATRIX = (-2, -1)
+
+
+def largest_entry(x: Float[Tensor, "*b m n"], axes: Axes = MATRIX) -> Float[Tensor, "*b 1 1"]:
+    """max |x_ij| over `axes`, which are kept; 1 where all entries are zero or there are none."""
+    if x.numel() == 0:
+        return torch.ones_like(x.sum(axes, keepdim=True))
+    top = x.abs().amax(axes, keepdim=True)
+    return top.masked_fill(top == 0, 1.0)
+
+
+def length(x: Float[Tensor, "*b m n"], axes: Axes = MATRIX) -> Float[Tensor, "*b 1 1"]:
+    """Euclidean length over `axes`, which are kept."""
+    top = largest_entry(x, axes)
+    return top * torch.linalg.vector_norm(x / top, dim=axes, keepdim=True)
+
+
+def normalise(x: Float[Tensor, "*b m n"], axes: Axes = MATRIX) -> Float[Tensor, "*b m n"]:
+    """x divided by its Euclidean length over `axes`; zero stays zero."""
+    unit = x / largest_entry(x, axes)  # its length is at least 1 unless x is zero
+    return unit / torch.linalg.vector_norm(unit, dim=axes, keepdim=True).clamp(min=1.0)
+
+
+def drop_rounding(t: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], axes: Axes = MATRIX) -> Tensor:
+    """t, a projection of g, or zero where t is no longer than the rounding error of projecting g.
+
+    A direction is t divided by its length: without this, a gradient that is normal to the manifold would send the
+    weights off, at full speed, in the direction of its own rounding.
+    """
+    noise = 4 * torch.finfo(g.dtype).eps * length(g, axes)
+    return t.masked_fill(length(t, axes) <= noise, 0.0)

@@ -1,0 +1,61 @@
+"""The largest singular value."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from modular_manifolds.linalg.finite import check_finite
+from modular_manifolds.linalg.precision import Precision, check_precision, working_dtype
+from modular_manifolds.linalg.scaling import largest_entry
+
+
+def spectral_norm(
+    x: Float[Tensor, "*b m n"],
+    precision: Precision = "exact",
+    *,
+    check: bool = False,
+    name: str = "x",
+) -> Float[Tensor, "*b"]:
+    """Largest singular value of every matrix.
+
+    Args:
+        x: matrices in the last two axes, of any scale.
+        precision: `exact` takes the largest eigenvalue of the smaller Gram matrix; `fast` squares that matrix six
+            times in bfloat16 and returns the Rayleigh quotient of what is left, to about 1e-2.
+        check: raise if x has a NaN or an Inf (reads one flag on the host).
+        name: what to call x in that error.
+
+    Raises:
+        TypeError: x is not a real floating-point tensor.
+        ValueError: x is no matrix, the precision is unknown, or x is not finite and `check` is on.
+    """
+    check_precision(precision)
+    dtype = working_dtype(x.dtype)
+    if x.ndim < 2:
+        raise ValueError(f"{name} must be a matrix or a batch of them, got shape {tuple(x.shape)}")
+    if check:
+        check_finite(x, name)
+    if x.numel() == 0:
+        return x.new_zeros(x.shape[:-2])
+    if x.shape[-2] < x.shape[-1]:
+        x = x.mT
+    scale = largest_entry(x.to(dtype))
+    unit = x.to(dtype) / scale
+    top = _largest_eigenvalue(unit.mT @ unit) if precision == "exact" else _rayleigh(unit.bfloat16())
+    return (top.clamp(min=0).sqrt() * scale[..., 0, 0]).to(x.dtype)
+
+
+def _largest_eigenvalue(gram: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b"]:
+    # the symmetric eigensolver, as svdvals in float32 fails on matrices with many equal singular values
+    return torch.linalg.eigvalsh(gram)[..., -1]
+
+
+def _rayleigh(x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
+    gram = x.mT @ x
+    power = gram
+    for _ in range(6):
+        length = torch.linalg.matrix_norm(power.float(), keepdim=True)
+        power = (power / length.masked_fill(length == 0, 1.0)).bfloat16()
+        power = power @ power
+    trace = power.float().diagonal(dim1=-2, dim2=-1).sum(-1)
+    return (power.float() * gram.float()).sum((-2, -1)) / trace.masked_fill(trace == 0, 1.0)

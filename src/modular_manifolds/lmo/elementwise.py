@@ -1,0 +1,77 @@
+"""Pairs whose direction needs no matrix function of its own."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from modular_manifolds.linalg import Precision, drop_rounding, largest_entry
+from modular_manifolds.lmo.table import bounds, directions, no_lmo
+from modular_manifolds.manifolds import Euclidean, Manifold, Oblique, Sphere, Stiefel
+from modular_manifolds.norms import Frobenius, MaxColumn, MaxEntry, MaxRow, Norm
+
+
+@directions.register(Euclidean, Norm)
+def euclidean(
+    manifold: Euclidean, norm: Norm, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision
+) -> Float[Tensor, "*b m n"]:
+    """The norm's own LMO, as every direction is tangent."""
+    return norm.lmo(g, precision)
+
+
+@directions.register(Sphere, Frobenius)
+@directions.register(Stiefel, Frobenius)
+def riemannian(
+    manifold: Manifold, norm: Norm, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision
+) -> Float[Tensor, "*b m n"]:
+    """The Riemannian gradient, normalised: -to_tangent(g) / ||to_tangent(g)||."""
+    return norm.lmo(drop_rounding(manifold.to_tangent(w, g), g), precision)
+
+
+@directions.register(Oblique, MaxRow)
+@directions.register(Oblique, MaxColumn)
+def oblique(
+    manifold: Oblique, norm: Norm, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision
+) -> Float[Tensor, "*b m n"]:
+    """The Riemannian gradient, normalised row by row (or column by column): a sphere each.
+
+    Raises:
+        NoLMOError: the manifold fixes rows and the norm measures columns, or the other way round.
+    """
+    if (manifold.axis == "rows") != isinstance(norm, MaxRow):
+        raise no_lmo(manifold, norm)
+    return norm.lmo(drop_rounding(manifold.to_tangent(w, g), g, manifold.along), precision)
+
+
+@directions.register(Sphere, MaxEntry)
+def sphere_max_entry(
+    manifold: Sphere, norm: MaxEntry, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision
+) -> Float[Tensor, "*b m n"]:
+    """a_i = -sign(g_i + lambda w_i), where lambda is a weighted median and the median entry takes what <w, a> = 0 asks.
+
+    Lagrangian duality: max_lambda -||g + lambda w||_1 is attained at the median of -g_i / w_i with weights |w_i|.
+    """
+    ratio = -(g / w).masked_fill(w == 0, 0.0)
+    # g_i + lambda w_i = w_i (lambda - r_i); with r_i itself compared, a tie at the median is an exact zero
+    side = torch.sign(_weighted_median(ratio, w.abs()) - ratio)
+    a = -torch.where(w == 0, g.sign(), w.sign() * side)
+    at_median = (side == 0) & (w != 0)
+    missing = -(w * a).sum((-2, -1), keepdim=True)
+    mass = (w.abs() * at_median).sum((-2, -1), keepdim=True)
+    return a + w.sign() * at_median * (missing / mass.masked_fill(mass == 0, 1.0)).clamp(-1, 1)
+
+
+@bounds.register(Sphere, MaxEntry)
+def sphere_max_entry_bound(
+    manifold: Sphere, norm: MaxEntry, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"]
+) -> Float[Tensor, "*b"]:
+    """min_lambda ||g + lambda w||_1, an upper bound for every lambda."""
+    shift = _weighted_median(-(g / w).masked_fill(w == 0, 0.0), w.abs())
+    return norm.dual(g + shift * w)
+
+
+def _weighted_median(values: Float[Tensor, "*b m n"], weights: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b 1 1"]:
+    """The value at which half of the weight is reached."""
+    ordered, order = values.flatten(-2).sort(-1)
+    reached = (weights / largest_entry(weights)).flatten(-2).gather(-1, order).cumsum(-1)
+    place = (reached < reached[..., -1:] / 2).sum(-1, keepdim=True)
+    return ordered.gather(-1, place).unsqueeze(-1)

@@ -1,0 +1,71 @@
+"""Matrices whose singular values are all equal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from modular_manifolds.linalg import msign, sym, working_dtype
+from modular_manifolds.manifolds.manifold import Manifold, check_radius, gaussian
+
+
+@dataclass(frozen=True)
+class Stiefel(Manifold):
+    """Matrices whose singular values all equal `radius`: W^T W = radius^2 I, or W W^T for wide ones."""
+
+    radius: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_radius(self.radius)
+
+    def project(self, x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
+        """radius times the polar factor of x. A rank-deficient x is completed, always in the same way."""
+        polar = msign(x)
+        filling = self._haar(x.shape, torch.Generator().manual_seed(0), "cpu").to(polar)
+        filling = filling - polar @ (polar.mT @ filling)
+        filling = filling - (filling @ polar.mT) @ polar
+        return self.radius * msign(polar + filling)
+
+    def to_tangent(self, x: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
+        """g - x sym(x^T g) / radius^2 (Edelman, Arias & Smith 1998, eq. 2.4); transposed for a wide x."""
+        if x.shape[-2] < x.shape[-1]:
+            return self.to_tangent(x.mT, g.mT).mT
+        return g - x @ sym(x.mT @ g) / self.radius**2
+
+    def retract(self, x: Float[Tensor, "*b m n"], u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
+        """radius times the polar factor of x + u, whose singular values are at least radius for a tangent u."""
+        return self.radius * msign(x + u)
+
+    def random(
+        self,
+        shape: Sequence[int],
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Float[Tensor, "*b m n"]:
+        return self.radius * self._haar(shape, generator, device).to(dtype or torch.get_default_dtype())
+
+    def _haar(
+        self, shape: Sequence[int], generator: torch.Generator | None, device: torch.device | str | None
+    ) -> Float[Tensor, "*b m n"]:
+        """Uniform on the orthonormal matrices: the polar factor of a Gaussian is invariant under rotations."""
+        return msign(gaussian(shape, generator, device))
+
+    def matrix_dimension(self, m: int, n: int) -> int:
+        k = min(m, n)
+        return m * n - k * (k + 1) // 2
+
+    def violation(self, x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
+        """Largest entry of |x^T x / radius^2 - I|, or of |x x^T / radius^2 - I| for a wide x."""
+        if x.shape[-2] < x.shape[-1]:
+            return self.violation(x.mT)
+        off = self.gram_error(x.to(working_dtype(x.dtype))).abs().flatten(-2)
+        return off.amax(-1) if off.shape[-1] else off.sum(-1)
+
+    def gram_error(self, x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b n n"]:
+        """x^T x / radius^2 - I of a tall x."""
+        unit = x / self.radius
+        return unit.mT @ unit - torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)

@@ -1,0 +1,77 @@
+"""Manifold Muon: every weight matrix on the Stiefel manifold, stepped in the spectral norm."""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from torch import Tensor
+
+from modular_manifolds.geometry import Geometry
+from modular_manifolds.linalg import Precision
+from modular_manifolds.manifolds import Stiefel
+from modular_manifolds.norms import Spectral
+from modular_manifolds.optim.modular_optimizer import ModularOptimizer
+from modular_manifolds.optim.projection import named_parameters
+
+
+class ManifoldMuon(ModularOptimizer):
+    """Steepest descent in the spectral norm on the Stiefel manifold, exactly (Bernstein, "Modular Manifolds", 2025).
+
+    Usable wherever torch.optim.Muon is, on matrices or batches of them: first put them on the manifold with
+    `project_(model)`. For a model that has biases, gains or embeddings too, use ModularOptimizer.
+
+    Args:
+        params: matrices, bare or as (name, parameter) pairs, or groups of them. The singular values of each must all
+            equal `radius`.
+        lr: the angle in radians by which a step turns a matrix of radius 1; in general the spectral norm of the step.
+        momentum, nesterov: as for torch.optim.Muon; momentum 0 follows the bare gradient.
+        radius: of the Stiefel manifold. A group may bring a `geometry` of its own instead.
+        precision: "exact" works in float32 (or float64), "fast" multiplies in bfloat16 (a direction within 1 % of the
+            optimum, still tangent and landed on the manifold in float32).
+        weight_decay: must be 0; it is an argument so that it can say why.
+        maximize, nonfinite: as for ModularOptimizer.
+
+    Raises:
+        TypeError, ValueError: as for ModularOptimizer; also for a parameter with fewer than two axes.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 0.02,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        *,
+        radius: float = 1.0,
+        precision: Precision = "exact",
+        weight_decay: float = 0.0,
+        maximize: bool = False,
+        nonfinite: Literal["raise", "skip"] = "raise",
+    ) -> None:
+        self._geometry = Geometry(Stiefel(radius), Spectral(), precision=precision)
+        super().__init__(
+            params,
+            lr,
+            momentum,
+            nesterov,
+            weight_decay=weight_decay,
+            maximize=maximize,
+            nonfinite=nonfinite,
+        )
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, as to any torch optimizer; its geometry is Stiefel x spectral unless it says otherwise."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"a parameter group must be a dict, got {type(param_group).__name__}")
+        group = {"geometry": self._geometry, **param_group}
+        if not isinstance(group["params"], Tensor | set):
+            group["params"] = list(group["params"])
+        for name, p in named_parameters(group, f"params[{len(self.param_groups)}]"):
+            if isinstance(p, Tensor) and p.ndim < 2:
+                raise ValueError(
+                    f"{name} has shape {tuple(p.shape)}, not that of a matrix; step it with ModularOptimizer, in a "
+                    "group with geometry=None (AdamW)"
+                )
+        super().add_param_group(group)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_geometry": self._geometry}

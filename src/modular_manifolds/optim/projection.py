@@ -1,0 +1,94 @@
+"""Putting weights on their manifolds, and seeing that they are there."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modular_manifolds.linalg import check_finite, working_dtype
+from modular_manifolds.manifolds import Manifold, Stiefel
+
+NamedParameter = tuple[str, Tensor]
+
+
+@torch.no_grad()
+def project_(target: Any, manifold: Manifold | None = None) -> None:
+    """Replace weights, in place, by the nearest points of their manifolds.
+
+    Args:
+        target: an optimizer or a list of its parameter groups, each of whose parameters goes to the manifold of its
+            group's `geometry` (groups with geometry None are left alone); or a module, a parameter, or a list of
+            parameters, bare or as (name, parameter), all of which go to `manifold`.
+        manifold: for targets that have no geometry of their own; default Stiefel(), as for ManifoldMuon.
+
+    Raises:
+        TypeError: a parameter is not a real floating-point tensor; the target is an iterator, which can be read only
+            once; or `manifold` is given beside groups that bring their own.
+        ValueError: a group has no geometry, or a parameter has a NaN, an Inf, or fewer than two axes and no group that
+            says where it belongs. Nothing has been changed then.
+    """
+    work = list(_assignments(target, manifold))
+    for (name, p), _ in work:
+        working_dtype(p.dtype)
+        check_finite(p, name)
+    for (_, p), where in work:
+        p.copy_(where.project(as_matrix(p)).reshape(p.shape))
+
+
+def _assignments(target: Any, manifold: Manifold | None) -> Iterator[tuple[NamedParameter, Manifold]]:
+    if isinstance(target, torch.optim.Optimizer):
+        target = target.param_groups
+    if isinstance(target, Iterator):
+        raise TypeError("project_ got an iterator, which would be used up; pass a list, or the module itself")
+    groups = [target] if isinstance(target, dict) else target
+    if isinstance(groups, list | tuple) and groups and all(isinstance(g, dict) for g in groups):
+        if manifold is not None:
+            raise TypeError("these groups bring their own geometry; leave out `manifold`")
+        for i, group in enumerate(groups):
+            if "geometry" not in group:
+                raise ValueError(f"parameter group {i} has no 'geometry' (a Geometry, or None to leave it alone)")
+            if isinstance(group["params"], Iterator):
+                raise TypeError(f"the params of group {i} are an iterator, which would be used up; make them a list")
+            if group["geometry"] is not None:
+                for item in named_parameters(group, f"group {i}"):
+                    yield item, group["geometry"].manifold
+        return
+    params = list(target.named_parameters()) if isinstance(target, nn.Module) else target
+    for name, p in named_parameters({"params": params}, "params"):
+        if p.ndim < 2:
+            raise ValueError(
+                f"{name} has shape {tuple(p.shape)}, not that of a matrix; leave it out, or pass parameter groups "
+                "whose 'geometry' says where each parameter belongs"
+            )
+        yield (name, p), manifold or Stiefel()
+
+
+def named_parameters(group: dict[str, Any], prefix: str) -> list[NamedParameter]:
+    """A group's parameters with the names they came with, or else with their place in the group."""
+    params: Any = group["params"]
+    params = [params] if isinstance(params, Tensor) else list(params)
+    names: Iterable[str] = group.get("param_names") or [f"{prefix}[{i}]" for i in range(len(params))]
+    return [p if isinstance(p, tuple) else (name, p) for name, p in zip(names, params, strict=True)]
+
+
+def check_on_manifold(params: list[NamedParameter], manifold: Manifold) -> None:
+    """Raise ValueError naming the first parameter that is off the manifold. Reads the host once.
+
+    The tolerance is 1e-4, plus what rounding to the parameter's own dtype costs.
+    """
+    params = [(name, p) for name, p in params if p.numel()]
+    worst = [manifold.violation(as_matrix(p.detach())).amax().double().cpu() for _, p in params]
+    for (name, p), off in zip(params, torch.stack(worst).tolist() if worst else [], strict=True):
+        tolerance = 1e-4 + 4 * torch.finfo(p.dtype).eps
+        if not off <= tolerance:
+            raise ValueError(
+                f"{name} of shape {tuple(p.shape)} is off its manifold {manifold}: violation {off:.3g}, tolerance "
+                f"{tolerance:.1g}. Put it there first with modular_manifolds.project_(model), or project_(groups) "
+                "where groups differ in geometry"
+            )
+
+
+def as_matrix(p: Tensor) -> Tensor:
+    """A vector as a 1 x d matrix, a scalar as 1 x 1, anything else as it is."""
+    return p if p.ndim >= 2 else p.reshape(1, -1)
