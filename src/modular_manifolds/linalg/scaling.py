@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from modular_manifolds.linalg.precision import working_dtype
+
 Axes = int | tuple[int, ...]
 
 MATRIX = (-2, -1)
@@ -25,8 +27,9 @@ def length(x: Float[Tensor, "*b m n"], axes: Axes = MATRIX) -> Float[Tensor, "*b
 
 def normalise(x: Float[Tensor, "*b m n"], axes: Axes = MATRIX) -> Float[Tensor, "*b m n"]:
     """x divided by its Euclidean length over `axes`; zero stays zero."""
-    unit = x / largest_entry(x, axes)  # its length is at least 1 unless x is zero
-    return unit / torch.linalg.vector_norm(unit, dim=axes, keepdim=True).clamp(min=1.0)
+    wide = x.to(working_dtype(x.dtype))
+    unit = wide / largest_entry(wide, axes)  # its length is at least 1 unless x is zero
+    return (unit / torch.linalg.vector_norm(unit, dim=axes, keepdim=True).clamp(min=1.0)).to(x.dtype)
 
 
 def drop_rounding(t: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], axes: Axes = MATRIX) -> Tensor:
@@ -35,5 +38,5 @@ def drop_rounding(t: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], axes: 
     A direction is t divided by its length: without this, a gradient that is normal to the manifold would send the
     weights off, at full speed, in the direction of its own rounding.
     """
-    noise = 4 * torch.finfo(g.dtype).eps * length(g, axes)
+    noise = 8 * torch.finfo(g.dtype).eps * length(g, axes)
     return t.masked_fill(length(t, axes) <= noise, 0.0)

@@ -46,8 +46,11 @@ def spectral_norm(
 
 
 def _largest_eigenvalue(gram: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b"]:
-    # the symmetric eigensolver, as svdvals in float32 fails on matrices with many equal singular values
-    return torch.linalg.eigvalsh(gram)[..., -1]
+    # the symmetric eigensolver, as svdvals in float32 fails on matrices with many equal singular values; it raises on
+    # NaN, which is to be passed on
+    broken = ~torch.isfinite(gram).all(-1).all(-1)
+    values = torch.linalg.eigvalsh(gram.masked_fill(broken[..., None, None], 0.0))
+    return values[..., -1].masked_fill(broken, torch.nan)
 
 
 def _rayleigh(x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:

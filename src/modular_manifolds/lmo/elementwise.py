@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from modular_manifolds.linalg import Precision, drop_rounding, largest_entry
+from modular_manifolds.linalg.scaling import MATRIX, Axes
 from modular_manifolds.lmo.table import bounds, directions, no_lmo
 from modular_manifolds.manifolds import Euclidean, Manifold, Oblique, Sphere, Stiefel
 from modular_manifolds.norms import Frobenius, MaxColumn, MaxEntry, MaxRow, Norm
@@ -24,7 +25,7 @@ def riemannian(
     manifold: Manifold, norm: Norm, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision
 ) -> Float[Tensor, "*b m n"]:
     """The Riemannian gradient, normalised: -to_tangent(g) / ||to_tangent(g)||."""
-    return norm.lmo(drop_rounding(manifold.to_tangent(w, g), g), precision)
+    return norm.lmo(_tangent_part(manifold, w, g), precision)
 
 
 @directions.register(Oblique, MaxRow)
@@ -39,7 +40,7 @@ def oblique(
     """
     if (manifold.axis == "rows") != isinstance(norm, MaxRow):
         raise no_lmo(manifold, norm)
-    return norm.lmo(drop_rounding(manifold.to_tangent(w, g), g, manifold.along), precision)
+    return norm.lmo(_tangent_part(manifold, w, g, manifold.along), precision)
 
 
 @directions.register(Sphere, MaxEntry)
@@ -50,10 +51,14 @@ def sphere_max_entry(
 
     Lagrangian duality: max_lambda -||g + lambda w||_1 is attained at the median of -g_i / w_i with weights |w_i|.
     """
+    if g.numel() == 0:
+        return torch.zeros_like(g)
+    # a multiple of w added to g changes nothing; without the largest such part, a normal g is exactly zero
+    g = _tangent_part(manifold, w, g / largest_entry(g))
     ratio = -(g / w).masked_fill(w == 0, 0.0)
     # g_i + lambda w_i = w_i (lambda - r_i); with r_i itself compared, a tie at the median is an exact zero
-    side = torch.sign(_weighted_median(ratio, w.abs()) - ratio)
-    a = -torch.where(w == 0, g.sign(), w.sign() * side)
+    side = norm.lmo(ratio - _weighted_median(ratio, w.abs()))
+    a = torch.where(w == 0, norm.lmo(g), -w.sign() * side)
     at_median = (side == 0) & (w != 0)
     missing = -(w * a).sum((-2, -1), keepdim=True)
     mass = (w.abs() * at_median).sum((-2, -1), keepdim=True)
@@ -67,6 +72,16 @@ def sphere_max_entry_bound(
     """min_lambda ||g + lambda w||_1, an upper bound for every lambda."""
     shift = _weighted_median(-(g / w).masked_fill(w == 0, 0.0), w.abs())
     return norm.dual(g + shift * w)
+
+
+def _tangent_part(
+    manifold: Manifold, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], axes: Axes = MATRIX
+) -> Float[Tensor, "*b m n"]:
+    """The tangent part of g, or zero where it is rounding.
+
+    Projected twice: at a w that is off its manifold by d, one projection leaves d times the normal part of g.
+    """
+    return drop_rounding(manifold.to_tangent(w, manifold.to_tangent(w, g)), g, axes)
 
 
 def _weighted_median(values: Float[Tensor, "*b m n"], weights: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b 1 1"]:

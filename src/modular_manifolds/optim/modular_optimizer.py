@@ -187,12 +187,14 @@ class ModularOptimizer(Optimizer):
             super().load_state_dict({**state_dict, "param_groups": groups})
         finally:
             handle.remove()
-        # torch casts the state to the parameter's dtype, which would round a float32 master to bfloat16
+        # torch casts the state to the parameter's dtype, which would round a float32 master to bfloat16, and shares
+        # what needs no cast with the caller
         for group, saved in zip(self.param_groups, loaded["param_groups"], strict=True):
             for p, key in zip(group["params"], saved["params"], strict=True):
                 for name, value in loaded["state"].get(key, {}).items():
-                    if isinstance(value, Tensor) and name != "step":
-                        self.state[p][name] = value.detach().to(p.device, copy=True)
+                    if isinstance(value, Tensor):
+                        device = value.device if name == "step" else p.device
+                        self.state[p][name] = value.detach().to(device, copy=True)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

@@ -1,0 +1,38 @@
+# Everything below works on a fresh machine with Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test test-slow lint format bench clean
+
+demo: $(STAMP)  ## train a small network with every method on handwritten digits, and write a report
+	$(BIN)/modular-manifolds compare --data digits --out runs/digits
+
+test: $(STAMP)  ## the test suite
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)  ## the checks that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## one optimizer step, as ratios to torch.optim.Muon
+	$(BIN)/python -m benchmarks step
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+
+# the constraints keep pip from fetching a GPU build of torch on a machine that has none
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)

@@ -1,0 +1,141 @@
+"""msign against float64 singular vectors, over shapes, scales and ranks."""
+
+import pytest
+import torch
+
+from modular_manifolds.linalg import msign, msign_skew, skew
+from modular_manifolds.linalg.polar_express import best_quintic, evaluate, schedule
+
+SHAPES = [(1, 1), (5, 1), (1, 5), (7, 7), (64, 64), (90, 40), (40, 90), (3, 20, 31), (2, 3, 9, 4)]
+
+
+def polar(x: torch.Tensor) -> torch.Tensor:
+    """U V^T of a full-rank x."""
+    u, _, vt = torch.linalg.svd(x.double(), full_matrices=False)
+    return u @ vt
+
+
+def conditioned(m: int, n: int, values: torch.Tensor) -> torch.Tensor:
+    u, v = polar(torch.randn(m, len(values))), polar(torch.randn(n, len(values)))
+    return (u * values) @ v.mT
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize(
+    ("dtype", "precision", "error"),
+    [(torch.float64, "exact", 1e-12), (torch.float32, "exact", 5e-6), (torch.float32, "fast", 5e-2)],
+)
+def test_is_the_polar_factor_at_every_scale(shape, scale, dtype, precision, error):
+    torch.manual_seed(0)
+    m, n = shape[-2:]
+    x = torch.stack([conditioned(m, n, torch.linspace(0.05, 1, min(m, n)).double()) for _ in range(6)])
+    x = x.reshape(2, 3, m, n)[(0,) * (4 - len(shape))] if len(shape) < 4 else x.reshape(2, 3, m, n)
+    result = msign((x * scale).to(dtype), precision)
+    assert result.dtype == dtype
+    assert result.shape == x.shape
+    assert (result.double() - polar(x)).abs().max() < error
+
+
+@pytest.mark.parametrize(("dtype", "slack"), [(torch.float64, 1e-14), (torch.float32, 1e-6)])
+def test_never_exceeds_one_by_more_than_rounding(dtype, slack):
+    torch.manual_seed(0)
+    for x in (torch.randn(60, 60), torch.randn(60, 20), conditioned(50, 50, torch.logspace(0, -9, 50).double())):
+        values = torch.linalg.svdvals(msign(x.to(dtype)).double())
+        assert values.max() <= 1 + slack
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-7), (torch.float32, 1e-3)])
+def test_is_zero_on_the_null_space(dtype, error):
+    torch.manual_seed(0)
+    factor = torch.randn(80, 5, dtype=torch.float64)
+    x = factor @ torch.randn(5, 60, dtype=torch.float64)
+    u, s, vt = torch.linalg.svd(x, full_matrices=False)
+    expected = u[:, :5] @ vt[:5]
+    assert s[5] < 1e-12 * s[0]
+    assert (msign(x.to(dtype)).double() - expected).abs().max() < error
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+def test_zero_and_empty(precision):
+    assert torch.equal(msign(torch.zeros(4, 3), precision), torch.zeros(4, 3))
+    for shape in [(0, 4, 3), (4, 0), (0, 4), (2, 0, 0)]:
+        assert msign(torch.zeros(shape), precision).shape == shape
+
+
+def test_bfloat16_is_computed_in_float32_and_returned_in_kind():
+    x = torch.randn(30, 20).bfloat16()
+    result = msign(x)
+    assert result.dtype == torch.bfloat16
+    assert (result.double() - polar(x.float())).abs().max() < 5e-3
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+@pytest.mark.parametrize("n", [1, 2, 7, 50, 51])
+def test_skew_stays_skew_to_the_last_bit(n, precision):
+    torch.manual_seed(n)
+    result = msign_skew(skew(torch.randn(3, n, n)), precision)
+    assert torch.equal(result, -result.mT)
+    if n % 2 == 0:
+        gram = result.mT @ result
+        assert (gram - torch.eye(n)).abs().max() < (1e-5 if precision == "exact" else 0.3)
+
+
+def test_batched_equals_looped():
+    torch.manual_seed(0)
+    x = torch.randn(4, 12, 8)
+    assert torch.allclose(msign(x), torch.stack([msign(one) for one in x]), atol=1e-6)
+
+
+def test_non_finite_input_is_named_when_checking():
+    x = torch.randn(3, 3)
+    x[1, 1] = float("nan")
+    with pytest.raises(ValueError, match=r"encoder\.weight of shape \(3, 3\) has 1 non-finite entries \(NaN\)"):
+        msign(x, check=True, name="encoder.weight")
+    x[1, 1] = float("inf")
+    with pytest.raises(ValueError, match="Inf"):
+        msign(x, check=True)
+    assert msign(x).isnan().any()
+
+
+@pytest.mark.parametrize("x", [torch.ones(3, 3, dtype=torch.int64), torch.ones(3, 3, dtype=torch.complex64)])
+def test_wrong_dtypes_are_refused(x):
+    with pytest.raises(TypeError, match="floating-point"):
+        msign(x)
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(ValueError, match="matrix"):
+        msign(torch.ones(3))
+    with pytest.raises(ValueError, match="'exact' or 'fast'"):
+        msign(torch.ones(3, 3), "quick")
+
+
+@pytest.mark.parametrize(
+    ("floor", "tolerance", "margin"), [(1e-3, 1e-2, 0.02), (1e-5, 4e-4, 1e-3), (1e-12, 1e-8, 1e-3)]
+)
+def test_schedules_keep_their_promise(floor, tolerance, margin):
+    x = torch.logspace(torch.log10(torch.tensor(floor)), 0, 20001, dtype=torch.float64)
+    for p in schedule(floor, tolerance, margin):
+        x = evaluate(p, x)
+        assert x.max() <= 1 + 1e-12
+        assert evaluate(p, 1 + margin) <= 1 + max(margin**2, 1e-6) + 3 * margin**3
+    assert x.min() >= 1 - tolerance
+
+
+def test_best_quintic_equioscillates():
+    p, error = best_quintic(0.2)
+    x = torch.linspace(0.2, 1, 20001, dtype=torch.float64)
+    off = evaluate(p, x) - 1
+    assert off.max().item() == pytest.approx(error, rel=1e-6)
+    assert off.min().item() == pytest.approx(-error, rel=1e-6)
+    # no odd quintic does better: the error changes sign at four points (Chebyshev)
+    nudged = [
+        evaluate((p[0] + da, p[1] + db, p[2] - da - db), x) - 1 for da in (-1e-2, 1e-2) for db in (-1e-2, 0, 1e-2)
+    ]
+    assert all(n.abs().max() > error for n in nudged)
+
+
+def test_schedule_refuses_nonsense():
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        schedule(0.0, 0.1)

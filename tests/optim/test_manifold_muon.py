@@ -1,0 +1,79 @@
+"""ManifoldMuon stands where torch.optim.Muon stands."""
+
+import copy
+import inspect
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+import modular_manifolds as mm
+
+
+def matrices() -> nn.Sequential:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 12, bias=False), nn.ReLU(), nn.Linear(12, 4, bias=False))
+    mm.project_(model)
+    return model
+
+
+def test_takes_what_torch_muon_takes():
+    theirs = inspect.signature(torch.optim.Muon).parameters
+    ours = inspect.signature(mm.ManifoldMuon).parameters
+    # how Muon orthogonalises, and how it guesses a scale, has no counterpart in an exact step
+    assert set(theirs) - set(ours) == {"ns_coefficients", "eps", "ns_steps", "adjust_lr_fn"}
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+@pytest.mark.parametrize("radius", [1.0, 2.0])
+def test_trains_and_stays(precision, radius):
+    model = matrices()
+    mm.project_(model, mm.Stiefel(radius))
+    optimizer = mm.ManifoldMuon(model.named_parameters(), lr=0.05, radius=radius, precision=precision)
+    x, y = torch.randn(64, 6), torch.randint(0, 4, (64,))
+    losses = []
+    for _ in range(50):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.1
+    for p in model.parameters():
+        assert mm.Stiefel(radius).violation(p.detach()) < 1e-5
+
+
+@pytest.mark.parametrize("steps", [1, 10])
+def test_the_lr_is_an_angle(steps):
+    torch.manual_seed(0)
+    p = nn.Parameter(mm.Stiefel().random((8, 8), dtype=torch.float64))
+    before, g = p.detach().clone(), torch.randn(8, 8, dtype=torch.float64)
+    optimizer = mm.ManifoldMuon([p], lr=0.05, momentum=0)
+    for _ in range(steps):
+        p.grad = g
+        optimizer.step()
+    # the eigenvalues of the rotation from the first weight to the last
+    angles = torch.linalg.eigvals(p.detach() @ before.mT).angle().abs()
+    assert angles.max() <= 0.05 * steps + 1e-12
+    if steps == 1:
+        assert angles.min().item() == pytest.approx(0.05)
+
+
+def test_vectors_are_refused_with_the_cure():
+    with pytest.raises(ValueError, match=r"bias has shape \(3,\).*ModularOptimizer"):
+        mm.ManifoldMuon([("weight", nn.Parameter(torch.eye(3))), ("bias", nn.Parameter(torch.zeros(3)))])
+
+
+def test_weight_decay_says_why():
+    with pytest.raises(ValueError, match="already fixes the size"):
+        mm.ManifoldMuon(matrices().parameters(), weight_decay=0.1)
+
+
+def test_groups_added_later_and_after_copying_have_the_same_geometry():
+    for copied in (copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o)), lambda o: o):
+        optimizer = copied(mm.ManifoldMuon([nn.Parameter(2 * torch.eye(3))], radius=2.0, precision="fast"))
+        optimizer.add_param_group({"params": nn.Parameter(2 * torch.eye(4)), "lr": 0.5})
+        assert [g["geometry"] for g in optimizer.param_groups] == [
+            mm.Geometry(mm.Stiefel(2.0), mm.Spectral(), precision="fast")
+        ] * 2
