@@ -75,7 +75,7 @@ class RMSOperator(Spectral):
 
     def unit(self, shape: torch.Size) -> float:
         """sqrt(out / in)."""
-        return sqrt(shape[-2] / max(shape[-1], 1))
+        return sqrt(max(shape[-2], 1) / max(shape[-1], 1))
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class MaxEntry(Norm):
         return g.abs().sum((-2, -1))
 
     def lmo(self, g: Float[Tensor, "*b m n"], precision: Precision = "exact") -> Float[Tensor, "*b m n"]:
-        return -g.sign()
+        return torch.where(g.isnan(), g, -g.sign())  # sign alone would hide a NaN as a zero
 
 
 def _largest(lengths: Float[Tensor, "*b k"]) -> Float[Tensor, "*b"]:

@@ -5,6 +5,7 @@ import torch
 
 import modular_manifolds as mm
 from modular_manifolds.linalg import msign, skew, sym
+from modular_manifolds.lmo.stiefel_spectral import _reduce
 
 POLICIES = {
     "float64": (torch.float64, "exact", 1e-9, 1e-12, 1e-12),
@@ -118,11 +119,12 @@ def test_solves_su_s_hard_example(su_example):
     assert certificate.tangency.item() <= 1e-12
 
 
-def test_both_forms_agree_where_either_applies(monkeypatch):
+def test_both_forms_agree_where_either_applies():
     """Past m = 2n the problem is reduced to the span of w and g; the full m x m form must give the same."""
     torch.manual_seed(0)
     w = mm.Stiefel().random((40, 9), dtype=torch.float64)
     g = torch.randn(40, 9, dtype=torch.float64)
+    assert [x.shape[-2] for x in _reduce(w, g) if x is not None] == [18, 18, 40]
     full = -msign(skew(g @ w.mT)) @ w
     assert (mm.Geometry(mm.Stiefel(), mm.Spectral()).lmo(w, g) - full).abs().max() < 1e-10
 
@@ -171,7 +173,7 @@ def test_lands_on_the_manifold_where_the_exponential_does(shape, kind, policy, l
         product = (tall_g @ tall_w.mT).double()
         omega = torch.linalg.matrix_exp(-float(lr) / 1.5 * msign_of_skew(product)) @ tall_w.double()
         expected = omega if w.shape[-2] >= w.shape[-1] else omega.mT
-        assert (landed.double() - expected).abs().max() < (1e-9 if dtype == torch.float64 else 2e-4)
+        assert (landed.double() - expected).abs().max() < (1e-8 if dtype == torch.float64 else 2e-4)
 
 
 def msign_of_skew(product: torch.Tensor) -> torch.Tensor:

@@ -312,11 +312,20 @@ def test_a_weight_moved_from_outside_is_noticed_at_the_next_step():
     with torch.no_grad():
         p.mul_(1.1)
     moved = p.detach().clone()
-    with pytest.raises(ValueError, match="w of shape.*violation 0.21"):
+    with pytest.raises(ValueError, match=r"w of shape.*violation 0\.21"):
         optimizer.step()
     assert torch.equal(p, moved)
     mm.project_(optimizer)
     optimizer.step()
+
+
+def test_a_weight_nobody_touched_is_not_looked_at_again(monkeypatch):
+    _, p = parameter(4, 3)
+    optimizer = mm.ModularOptimizer([{"params": [p], "geometry": STIEFEL}])
+    monkeypatch.setattr(mm.Stiefel, "violation", lambda *_: pytest.fail("checked without need"))
+    for _ in range(3):
+        p.grad = torch.randn(4, 3)
+        optimizer.step()
 
 
 def test_unclaimed_parameters_are_named():

@@ -43,7 +43,7 @@ def test_zero_initialised_layers_get_a_point_too(dtype):
     p = nn.Parameter(torch.zeros(6, 4, dtype=dtype))
     mm.project_([p])
     assert p.dtype == dtype
-    assert mm.Stiefel().violation(p.detach()) < 2 * torch.finfo(dtype).eps
+    assert mm.Stiefel().violation(p.detach()) < 8 * torch.finfo(dtype).eps
 
 
 @pytest.mark.parametrize(

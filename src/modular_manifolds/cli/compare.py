@@ -24,9 +24,7 @@ def run_comparison(comparison: Comparison, console: Console) -> int:
         console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        console.print(
-            f"\nStopped; nothing is lost. To carry on:\n    {escape(comparison.command())}", soft_wrap=True
-        )
+        console.print(f"\nStopped; nothing is lost. To carry on:\n    {escape(comparison.command())}", soft_wrap=True)
         return _INTERRUPTED
     console.print(best_table(list(finished.results.values())))
     console.print(

@@ -21,6 +21,9 @@ FILES = {"train": "train-00000-of-00001.parquet", "test": "test-00000-of-00001.p
 SUBFOLDERS = (".", "cifar10", "plain_text")
 CLASSES = 10
 SIZE = (32, 32)
+MEAN = (0.4914, 0.4822, 0.4465)
+STD = (0.2470, 0.2435, 0.2616)
+"""Of the red, green and blue training pixels, on a scale from 0 to 1."""
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -29,7 +32,7 @@ Labels = NDArray[np.int64]
 def load(folder: Path | None = None) -> Dataset:
     """CIFAR-10 from `folder` (or its cifar10/ or plain_text/), or from the hub, through a cache, when None.
 
-    Images are normalised as in the blog: [0, 255] -> [-1, 1], channels first, flattened.
+    Images are normalised as in the blog: every colour to mean 0 and variance 1, channels first, flattened.
 
     Raises:
         DataError: a file is missing, damaged, or has other columns, labels or image shapes.
@@ -51,8 +54,7 @@ def read_split(path: Path) -> tuple[Pixels, Labels]:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"{path} is no readable parquet file (damaged, or cut short?): {error}. "
-            "Delete it and get it again."
+            f"{path} is no readable parquet file (damaged, or cut short?): {error}. Delete it and get it again."
         ) from error
     images, labels = _columns(table, path)
     if len(labels) == 0:
@@ -72,9 +74,7 @@ def _columns(table: pa.Table, path: Path) -> tuple[pa.Array, Labels]:
     expected = "columns img {bytes, path} and label (integer)"
     names = set(table.column_names)
     if not {"img", "label"} <= names:
-        raise DataError(
-            f"{path} has columns {sorted(names)}, expected {expected} as in the hub's {REPOSITORY}."
-        )
+        raise DataError(f"{path} has columns {sorted(names)}, expected {expected} as in the hub's {REPOSITORY}.")
     image_type, label_type = table.schema.field("img").type, table.schema.field("label").type
     if not pa.types.is_struct(image_type) or image_type.get_field_index("bytes") < 0:
         raise DataError(f"{path}: column img is {image_type}, expected {expected}.")
@@ -91,19 +91,16 @@ def _decode(content: bytes | None, place: str) -> Pixels:
         image = Image.open(io.BytesIO(content or b""))
         image.load()
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise DataError(
-            f"{place}: the image cannot be decoded ({error}). Delete the file and get it again."
-        ) from error
+        raise DataError(f"{place}: the image cannot be decoded ({error}). Delete the file and get it again.") from error
     if image.size != SIZE or image.mode != "RGB":
-        raise DataError(
-            f"{place}: image is {image.size} {image.mode}, expected {SIZE} RGB: not {REPOSITORY}."
-        )
+        raise DataError(f"{place}: image is {image.size} {image.mode}, expected {SIZE} RGB: not {REPOSITORY}.")
     return np.asarray(image)
 
 
 def _normalise(pixels: Pixels, labels: Labels) -> Split:
-    inputs = torch.from_numpy(pixels).permute(0, 3, 1, 2).flatten(1).float()
-    return Split(inputs.div_(127.5).sub_(1), torch.from_numpy(labels))
+    colours = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
+    mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (MEAN, STD))
+    return Split(colours.sub_(mean).div_(std).flatten(1), torch.from_numpy(labels))
 
 
 def _locate(folder: Path, name: str) -> Path:
@@ -119,7 +116,7 @@ def _locate(folder: Path, name: str) -> Path:
 
 def _fetch(name: str) -> Path:
     try:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import hf_hub_download  # type: ignore[import-not-found]
     except ModuleNotFoundError:
         return _download(name)
     try:

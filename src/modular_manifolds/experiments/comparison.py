@@ -12,6 +12,7 @@ from modular_manifolds.experiments.data import DataName, Dataset
 from modular_manifolds.experiments.display import Display
 from modular_manifolds.experiments.files import write_atomically
 from modular_manifolds.experiments.methods import METHODS
+from modular_manifolds.experiments.network import weight_shapes
 from modular_manifolds.experiments.results import Result
 from modular_manifolds.experiments.run import Run
 from modular_manifolds.experiments.store import RunStore
@@ -37,10 +38,11 @@ class Comparison:
 
     def runs(self, data: Dataset) -> list[Run]:
         """The grid. Seeds are outermost: a comparison cut short has seen every method."""
+        shapes = weight_shapes(data.features, self.widths, data.classes)
         return [
             Run(
                 method=name,
-                optimizer=METHODS[name].settings(self.momentum),
+                optimizer=METHODS[name].settings(shapes, self.momentum),
                 lr=lr,
                 momentum=METHODS[name].momentum(self.momentum),
                 seed=seed,
@@ -77,9 +79,7 @@ class Comparison:
             "threads": self.threads,
             "out": self.out,
         }
-        given = [
-            f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None
-        ]
+        given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
         return " ".join(["modular-manifolds compare", *given])
 
 

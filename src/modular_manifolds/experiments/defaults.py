@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
+
 from modular_manifolds.experiments.data import DataName
 
 
@@ -13,9 +15,11 @@ class Defaults:
     widths: tuple[int, ...]
     batch_size: int
     epochs: int
+    threads: int
 
 
+# The matrices for digits are so small that threads would cost more than they bring.
 DEFAULTS: Mapping[DataName, Defaults] = {
-    DataName.DIGITS: Defaults(widths=(64, 32), batch_size=128, epochs=5),
-    DataName.CIFAR10: Defaults(widths=(128, 64), batch_size=1024, epochs=5),
+    DataName.DIGITS: Defaults(widths=(64, 32), batch_size=256, epochs=10, threads=1),
+    DataName.CIFAR10: Defaults(widths=(128, 64), batch_size=1024, epochs=5, threads=torch.get_num_threads()),
 }

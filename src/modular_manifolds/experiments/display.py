@@ -50,9 +50,7 @@ class PlainDisplay:
     def run_started(self, run: Run, epochs_done: int, steps_per_epoch: int) -> None:
         """Say so only of a run that carries on."""
         if epochs_done:
-            self._console.print(
-                f"{run.method} lr {run.lr:g} seed {run.seed}: carrying on after epoch {epochs_done}"
-            )
+            self._console.print(f"{run.method} lr {run.lr:g} seed {run.seed}: carrying on after epoch {epochs_done}")
 
     def stepped(self) -> None:
         """Nothing: a log wants no line a step."""
@@ -133,9 +131,7 @@ class LiveDisplay:
         self._show()
 
     def _show(self) -> None:
-        self._live.update(
-            Group(best_table(self._results), self._progress) if self._results else self._progress
-        )
+        self._live.update(Group(best_table(self._results), self._progress) if self._results else self._progress)
 
 
 @contextmanager
@@ -156,9 +152,8 @@ def best_table(results: Sequence[Result]) -> Table:
         "lr",
         "seeds",
         "test accuracy",
-        "train loss",
-        "optimizer ms/step",
-        "distance from Stiefel",
+        "ms/step",
+        "max |σ-1|",
     ):
         table.add_column(heading, justify="right")
     for method, group in best_by_method(results).items():
@@ -167,9 +162,8 @@ def best_table(results: Sequence[Result]) -> Table:
             f"{group.lr:g}",
             str(len(group.results)),
             f"{group.test_accuracy.text(2)} %",
-            group.spread("train_loss").text(4),
             f"{group.step_milliseconds:.2f}",
-            f"{group.violation:.1e}",
+            f"{group.violation:.2g}",
         )
     return table
 

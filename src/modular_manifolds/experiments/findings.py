@@ -44,15 +44,19 @@ def findings(best: Mapping[str, Group]) -> list[Finding]:
     group = subject(best)
     found = [
         Finding(_accuracy(group), f"test accuracy of {group.method} at lr {group.lr:g}"),
-        Finding(f"{group.violation:.1e}", "largest distance of any of its singular values from 1"),
+        Finding(f"{group.violation:.2g}", "largest distance of any of its singular values from 1"),
     ]
     if "dual-ascent" in best and group.method != "dual-ascent":
-        ratio = best["dual-ascent"].step_milliseconds / group.step_milliseconds
-        found.append(Finding(f"1/{ratio:.3g}", "of the blog's dual ascent's optimizer time"))
+        ratio = group.step_milliseconds / best["dual-ascent"].step_milliseconds
+        found.append(Finding(_times(ratio), "the optimizer time of the blog's dual ascent"))
     if "muon" in best and group.method != "muon":
         ratio = group.step_milliseconds / best["muon"].step_milliseconds
-        found.append(Finding(f"{ratio:.3g}×", "the optimizer time of torch.optim.Muon"))
+        found.append(Finding(_times(ratio), "the optimizer time of torch.optim.Muon"))
     return found
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2g}×" if ratio >= 1 else f"1/{1 / ratio:.2g}"
 
 
 def _accuracy(group: Group) -> str:

@@ -1,6 +1,7 @@
 """The methods that are compared: where each keeps the weights, and the optimizer that trains them."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +13,16 @@ import modular_manifolds as mm
 from modular_manifolds import Geometry, Spectral, Sphere, Stiefel
 from modular_manifolds.norms import Frobenius
 
+_LARGE = 16_384
+
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the table below: either a `geometry`, or an `optimizer` as torch ships it."""
+    """One row of the table below: the `geometry` of an (out, in) weight, or an `optimizer` as torch ships it."""
 
     summary: str
     lrs: tuple[float, ...]
-    geometry: Geometry | None = None
+    geometry: Callable[[int, int], Geometry] | None = None
     optimizer: Callable[..., Optimizer] | None = None
 
     def momentum(self, requested: float) -> float:
@@ -29,52 +32,63 @@ class Method:
         defaults = self._shipped_defaults()
         return float(defaults["momentum"] if "momentum" in defaults else defaults["betas"][0])
 
-    def settings(self, requested_momentum: float) -> str:
-        """Everything but the learning rate that decides what the optimizer does, as one line."""
+    def settings(self, shapes: Iterable[tuple[int, int]], requested_momentum: float) -> str:
+        """Everything but the learning rate that decides what happens to weights of `shapes`, as one line."""
         if self.geometry is not None:
-            return f"{self.geometry!r}, momentum={requested_momentum:g}"
+            geometries = dict.fromkeys(repr(self.geometry(*shape)) for shape in shapes)
+            return f"{', '.join(geometries)}, momentum={requested_momentum:g}"
         defaults = {name: value for name, value in self._shipped_defaults().items() if name != "lr"}
-        return ", ".join(
-            f"{name}={value!r}" for name, value in defaults.items() if value not in (None, False)
-        )
+        return ", ".join(f"{name}={value!r}" for name, value in defaults.items() if value not in (None, False))
 
     def place(self, model: nn.Module) -> None:
         """Put the weights where the method keeps them: projected onto its manifold, if it has one."""
         if self.geometry is not None:
-            mm.project_(model, self.geometry.manifold)
+            with torch.no_grad():
+                for weight in model.parameters():
+                    weight.copy_(self.geometry(*weight.shape).manifold.project(weight))
 
     def build(self, model: nn.Module, lr: float, momentum: float) -> Optimizer:
         """The optimizer of every weight of `model`, which must be where `place` puts it."""
-        if self.optimizer is not None:
+        if self.geometry is None:
+            assert self.optimizer is not None
             return self.optimizer(model.parameters(), lr=lr)
-        group = {"params": list(model.named_parameters()), "geometry": self.geometry}
-        return mm.ModularOptimizer([group], lr=lr, momentum=momentum, nesterov=momentum > 0)
+        groups = [
+            {"params": [(name, weight)], "geometry": self.geometry(*weight.shape)}
+            for name, weight in model.named_parameters()
+        ]
+        return mm.ModularOptimizer(groups, lr=lr, momentum=momentum, nesterov=momentum > 0)
 
     def _shipped_defaults(self) -> Mapping[str, Any]:
         assert self.optimizer is not None
         return self.optimizer([nn.Parameter(torch.zeros(1, 1))]).defaults
 
 
+def _dual_ascent(m: int, n: int) -> Geometry:
+    # In the precision that is faster for a matrix of this size: bfloat16 products only pay in large ones.
+    precision: mm.linalg.Precision = "fast" if m * n > _LARGE else "exact"
+    return Geometry(Stiefel(), Spectral(), solver=mm.baselines.DualAscent(), precision=precision)
+
+
 METHODS: Mapping[str, Method] = {
     "manifold-muon": Method(
         "Stiefel manifold, steepest descent under the spectral norm, solved exactly in closed form",
         lrs=(0.03, 0.1, 0.3),
-        geometry=Geometry(Stiefel(), Spectral()),
+        geometry=lambda m, n: Geometry(Stiefel(), Spectral()),
     ),
     "dual-ascent": Method(
         "the same problem solved by the blog's 100 steps of dual ascent",
         lrs=(0.03, 0.1, 0.3),
-        geometry=Geometry(Stiefel(), Spectral(), solver=mm.baselines.DualAscent(), precision="fast"),
+        geometry=_dual_ascent,
     ),
     "spel": Method(
         "the same problem answered in one step, msign of the tangent gradient",
         lrs=(0.03, 0.1, 0.3),
-        geometry=Geometry(Stiefel(), Spectral(), solver=mm.baselines.OneStep()),
+        geometry=lambda m, n: Geometry(Stiefel(), Spectral(), solver=mm.baselines.OneStep()),
     ),
     "hypersphere": Method(
-        "every matrix on the unit sphere of the Frobenius norm, as in the blog",
-        lrs=(0.03, 0.1, 0.3),
-        geometry=Geometry(Sphere(), Frobenius()),
+        "only the Frobenius norm of every matrix held, at the Stiefel manifold's own; steepest descent under it",
+        lrs=(0.1, 0.3, 1.0),
+        geometry=lambda m, n: Geometry(Sphere(radius=math.sqrt(min(m, n))), Frobenius()),
     ),
     "muon": Method(
         "torch.optim.Muon as shipped, on every matrix, weights free",

@@ -9,15 +9,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def weight_shapes(inputs: int, widths: Sequence[int], classes: int) -> list[tuple[int, int]]:
+    """(out, in) of every layer's weight."""
+    return [(fan_out, fan_in) for fan_in, fan_out in pairwise([inputs, *widths, classes])]
+
+
 class MLP(nn.Module):
     """Linear layers without biases, ReLU between them: every parameter is one matrix."""
 
     def __init__(self, inputs: int, widths: Sequence[int], classes: int, *, seed: int) -> None:
         """Weights are PyTorch's default for `nn.Linear`, drawn from `seed` alone."""
         super().__init__()
-        sizes = [inputs, *widths, classes]
         self.layers = nn.ModuleList(
-            nn.Linear(fan_in, fan_out, bias=False) for fan_in, fan_out in pairwise(sizes)
+            nn.Linear(fan_in, fan_out, bias=False) for fan_out, fan_in in weight_shapes(inputs, widths, classes)
         )
         generator = torch.Generator().manual_seed(seed)
         for weight in self.parameters():

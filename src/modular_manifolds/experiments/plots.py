@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from torch import Tensor
 
 from modular_manifolds.experiments.methods import METHODS
@@ -15,11 +17,20 @@ from modular_manifolds.experiments.results import Epoch, singular_values
 from modular_manifolds.experiments.summary import Group, Spread
 from modular_manifolds.experiments.svg import INK, STYLE, to_svg
 
-# Each stands out against both a white and a near-black page.
-_COLOURS = ("#3b82f6", "#e07a1f", "#0d9488", "#a855f7", "#e11d6f", "#7c8594")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
-_WIDTH, _HEIGHT = 4.6, 3.4
+# One a method, in the order of the table of methods. Colours stand out against a white and a near-black page
+# alike; the first three often coincide, so later ones leave the earlier ones visible.
+_LOOKS: tuple[dict[str, Any], ...] = (
+    {"color": "#3b82f6", "marker": "o", "linestyle": "-", "linewidth": 3.4, "markersize": 7},
+    {"color": "#e07a1f", "marker": "s", "linestyle": "--", "linewidth": 1.8, "markersize": 4.5},
+    {"color": "#0d9488", "marker": "^", "linestyle": ":", "linewidth": 1.8, "markersize": 3.5},
+    {"color": "#a855f7", "marker": "D", "linestyle": "-", "linewidth": 1.4, "markersize": 3.5},
+    {"color": "#e11d6f", "marker": "v", "linestyle": "-", "linewidth": 1.4, "markersize": 4.5},
+    {"color": "#7c8594", "marker": "P", "linestyle": "-", "linewidth": 1.4, "markersize": 4.5},
+)
+_SIZE = (4.2, 3.2)
+_NARROW_SIZE = (3.4, 2.6)
 _BINS = 60
+_PLAIN_NUMBERS = FuncFormatter(lambda value, _: f"{value:g}")
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,7 @@ def accuracy_against_lr(groups: Mapping[str, list[Group]]) -> Plot:
                 **_style(method),
             )
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(_PLAIN_NUMBERS)
         axes.set_xlabel("learning rate")
         axes.set_ylabel("test accuracy (%)")
         _legend_below(figure, axes)
@@ -67,8 +79,9 @@ def step_time(best: Mapping[str, Group]) -> Plot:
     with _axes() as (figure, axes):
         for row, (method, time) in enumerate(times.items()):
             axes.barh(row, time, color=_style(method)["color"], height=0.62)
-            axes.annotate(f" {time:.3g}", (time, row), va="center", color=INK)
+            axes.annotate(f"{time:.3g}", (time, row), (4, 0), textcoords="offset points", va="center", color=INK)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(_PLAIN_NUMBERS)
         axes.set_xlim(min(times.values()) / 3, max(times.values()) * 3)
         axes.set_yticks(range(len(times)), list(times))
         axes.invert_yaxis()
@@ -80,26 +93,25 @@ def step_time(best: Mapping[str, Group]) -> Plot:
 def singular_value_histograms(weights: Mapping[str, Mapping[str, Tensor]]) -> list[Plot]:
     """One figure a layer, one row a method, of the weights by method and layer name."""
     layers = next(iter(weights.values()))
-    return [
-        _histograms(layer, {method: trained[layer] for method, trained in weights.items()})
-        for layer in layers
-    ]
+    return [_histograms(layer, {method: trained[layer] for method, trained in weights.items()}) for layer in layers]
 
 
 def _curve(name: str, title: str, best: Mapping[str, Group], measure: Callable[[Epoch], float]) -> Plot:
     with _axes() as (figure, axes):
         for method, group in best.items():
             epochs = [epoch.epoch for epoch in group.results[0].curve]
-            spreads = [
-                Spread.of(measure(result.curve[epoch]) for result in group.results) for epoch in epochs
-            ]
+            spreads = [Spread.of(measure(result.curve[epoch]) for result in group.results) for epoch in epochs]
             mean = np.array([spread.mean for spread in spreads])
             std = np.array([spread.std for spread in spreads])
             style = _style(method)
             axes.plot(epochs, mean, **style)
             axes.fill_between(epochs, mean - std, mean + std, color=style["color"], alpha=0.15, linewidth=0)
-        axes.set_yscale("log")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        low, high = axes.dataLim.intervaly
+        if high > 10 * low:  # else a logarithmic axis would have next to no labels
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(_PLAIN_NUMBERS)
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel("cross-entropy")
         _legend_below(figure, axes)
@@ -110,33 +122,37 @@ def _curve(name: str, title: str, best: Mapping[str, Group], measure: Callable[[
 def _histograms(layer: str, weights: Mapping[str, Tensor]) -> Plot:
     spectra = {method: singular_values(weight).numpy() for method, weight in weights.items()}
     finite = np.concatenate([sigma[np.isfinite(sigma)] for sigma in spectra.values()] + [np.ones(1)])
-    bins = np.linspace(0, 1.05 * finite.max(), _BINS + 1)
-    with _axes() as (figure, axes):
+    width = 1.05 * finite.max() / _BINS
+    # Singular values of 1, give or take rounding, fall into the middle of a bin.
+    bins = np.arange((1 - width / 2) % width - width, 1.05 * finite.max() + width, width)
+    with _axes(_NARROW_SIZE) as (figure, axes):
         for row, (method, sigma) in enumerate(spectra.items()):
             counts, _ = np.histogram(sigma, bins)
             base = len(spectra) - 1 - row
             heights = base + 0.85 * counts / max(counts.max(), 1)
             axes.stairs(heights, bins, baseline=base, fill=True, color=_style(method)["color"])
-        axes.set_yticks(range(len(spectra)), list(spectra)[::-1])
+        axes.set_yticks([row + 0.4 for row in range(len(spectra))], list(spectra)[::-1])
         axes.tick_params(axis="y", length=0)
-        axes.set_ylim(-0.05, len(spectra))
+        axes.grid(visible=False, axis="y")
+        axes.set_ylim(0, len(spectra))
+        axes.set_xlim(0, bins[-1])
+        axes.xaxis.set_major_locator(MaxNLocator(5, prune="upper"))
         axes.set_xlabel("singular value")
         rows, columns = next(iter(weights.values())).shape
-        title = f"Singular values of {layer} ({rows} × {columns})"
+        title = f"Singular values of {layer.removesuffix('.weight')}, {rows} × {columns}"
         caption = "At each method's best learning rate, first seed; every row is scaled to its own peak."
         return _plot(f"singular-values-{layer}", title, caption, figure)
 
 
 @contextmanager
-def _axes() -> Iterator[tuple[Figure, Axes]]:
+def _axes(size: tuple[float, float] = _SIZE) -> Iterator[tuple[Figure, Axes]]:
     with rc_context(STYLE):
-        figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         yield figure, figure.add_subplot()
 
 
-def _style(method: str) -> dict[str, str]:
-    index = list(METHODS).index(method)
-    return {"label": method, "color": _COLOURS[index], "marker": _MARKERS[index]}
+def _style(method: str) -> dict[str, Any]:
+    return {"label": method, **_LOOKS[list(METHODS).index(method)]}
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:

@@ -67,9 +67,7 @@ class Result:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "Result":
         """The inverse of `to_json`."""
-        layers = tuple(
-            Layer(**{**_with_nan(layer), "shape": tuple(layer["shape"])}) for layer in row["layers"]
-        )
+        layers = tuple(Layer(**{**_with_nan(layer), "shape": tuple(layer["shape"])}) for layer in row["layers"])
         curve = tuple(Epoch(**_with_nan(epoch)) for epoch in row["curve"])
         return cls(**{**_with_nan(row), "layers": layers, "curve": curve})
 
@@ -86,7 +84,8 @@ def singular_values(weight: Float[Tensor, "m n"]) -> Float[Tensor, " k"]:
         return tall.new_full((tall.shape[1],), math.nan)
     # torch's singular value decomposition may not converge where many singular values are equal, as here.
     squares = torch.linalg.eigvalsh(tall.mT @ tall)
-    return squares.clamp(min=0).sqrt()
+    sigma: Tensor = squares.clamp(min=0).sqrt()
+    return sigma
 
 
 def _measure(name: str, weight: Tensor) -> Layer:

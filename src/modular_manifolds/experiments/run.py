@@ -7,7 +7,7 @@ from hashlib import sha256
 
 @dataclass(frozen=True)
 class Run:
-    """`optimizer` spells out the method's own settings; threads and versions count too, as they decide rounding.
+    """`optimizer` spells out the method's own settings; threads and versions decide how sums are rounded.
 
     Two runs with equal settings are the same run: a store that has one need not train it again.
     """

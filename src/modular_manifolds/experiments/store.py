@@ -22,7 +22,7 @@ from modular_manifolds.experiments.run import Run
 
 
 class RunStore:
-    """`folder`/<key>/: checkpoint.sealed while a run trains; then weights.safetensors and, last, metrics.json.
+    """`folder`/<key>/: checkpoint.sealed during a run, then weights.safetensors and, last, metrics.json.
 
     metrics.json holds the digests of the weights and of its own result, so a run whose files were damaged
     since counts as not finished.

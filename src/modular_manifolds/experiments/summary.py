@@ -58,15 +58,18 @@ class Group:
     def singular_value_range(self) -> tuple[float, float]:
         """Smallest and largest over all layers and seeds."""
         layers = [layer for result in self.results for layer in result.layers]
-        return (
-            min(layer.min_singular_value for layer in layers),
-            max(layer.max_singular_value for layer in layers),
-        )
+        smallest = -_largest(-layer.min_singular_value for layer in layers)
+        return smallest, _largest(layer.max_singular_value for layer in layers)
 
     @property
     def violation(self) -> float:
         """Largest distance from the Stiefel manifold over all layers and seeds."""
-        return max(result.violation for result in self.results)
+        return _largest(result.violation for result in self.results)
+
+
+def _largest(values: Iterable[float]) -> float:
+    """As `max`, which may lose a nan."""
+    return max(values, key=lambda value: math.inf if math.isnan(value) else value)
 
 
 def group_by_lr(results: Iterable[Result]) -> dict[str, list[Group]]:
@@ -74,10 +77,7 @@ def group_by_lr(results: Iterable[Result]) -> dict[str, list[Group]]:
     gathered: dict[str, dict[float, list[Result]]] = {}
     for result in results:
         gathered.setdefault(result.method, {}).setdefault(result.lr, []).append(result)
-    return {
-        method: [Group(method, lr, tuple(by_lr[lr])) for lr in sorted(by_lr)]
-        for method, by_lr in gathered.items()
-    }
+    return {method: [Group(method, lr, tuple(by_lr[lr])) for lr in sorted(by_lr)] for method, by_lr in gathered.items()}
 
 
 def best_by_method(results: Iterable[Result]) -> dict[str, Group]:

@@ -2,6 +2,8 @@
 
 import io
 import re
+from typing import Any
+from xml.sax.saxutils import quoteattr
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -11,7 +13,7 @@ INK = "#0b0c0d"
 FAINT = "#cfd0d1"
 """Grid lines; becomes the CSS variable --faint."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 9,
     "text.color": INK,
@@ -49,7 +51,7 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     drawing = drawing[drawing.index("<svg") :]
     drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
     drawing = drawing.replace(INK, "var(--ink)").replace(FAINT, "var(--faint)")
-    label = f'role="img" aria-label="{description}"'
+    label = f'role="img" aria-label={quoteattr(description)}'
     return re.sub(r'^<svg ([^>]*?)width="[^"]*" height="[^"]*"|^<svg ', rf"<svg {label} \1", drawing, count=1)
 
 

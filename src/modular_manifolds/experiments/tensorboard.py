@@ -12,11 +12,11 @@ from modular_manifolds.experiments.results import Epoch
 
 
 class TensorBoardLog:
-    """Scalars by epoch. A run that carries on writes its past again: no epoch is there twice, none missing."""
+    """Scalars by epoch. A run that carries on writes its past again: none is there twice or missing."""
 
     def __init__(self, folder: Path, past: Iterable[Epoch]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        self._writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder))
         for epoch in past:
             self.add(epoch)
 
@@ -26,7 +26,7 @@ class TensorBoardLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
 
     def add(self, epoch: Epoch) -> None:
         """Log the state of the network after one epoch."""
@@ -34,4 +34,4 @@ class TensorBoardLog:
         step = scalars.pop("epoch")
         for name, value in scalars.items():
             split, _, measure = name.partition("_")
-            self._writer.add_scalar(f"{measure}/{split}", value, step)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(f"{measure}/{split}", value, step)

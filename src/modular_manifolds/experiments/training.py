@@ -58,7 +58,7 @@ class Training:
         begin = perf_counter()
         train = self._data.train
         steps = self._run.epochs * self.steps_per_epoch
-        for index, batch in enumerate(self._shuffled().split(self._run.batch_size)):
+        for index, batch in enumerate(torch.split(self._shuffled(), self._run.batch_size)):
             step = self.epochs_done * self.steps_per_epoch + index
             self._step(train.inputs[batch], train.labels[batch], self._run.lr * (1 - step / steps))
             on_step()
@@ -82,7 +82,7 @@ class Training:
             **last,
             seconds=self._seconds,
             optimizer_seconds=self._optimizer_seconds,
-            violation=float(torch.tensor([layer.violation for layer in layers]).double().max()),
+            violation=float(torch.tensor([layer.violation for layer in layers], dtype=torch.float64).max()),
             layers=layers,
             data=self._run.data,
             epochs=self._run.epochs,
@@ -119,7 +119,7 @@ class Training:
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         self._optimizer.zero_grad()
-        functional.cross_entropy(self._model(inputs), labels).backward()
+        functional.cross_entropy(self._model(inputs), labels).backward()  # type: ignore[no-untyped-call]
         begin = perf_counter()
         self._optimizer.step()
         self._optimizer_seconds += perf_counter() - begin
@@ -134,8 +134,8 @@ class Training:
 def evaluate(model: Callable[[Float[Tensor, "batch inputs"]], Tensor], split: Split) -> tuple[float, float]:
     """Mean cross-entropy and accuracy in percent over all of `split`."""
     loss, correct = 0.0, 0
-    pairs = zip(split.inputs.split(_EVALUATION_BATCH), split.labels.split(_EVALUATION_BATCH), strict=True)
-    for inputs, labels in pairs:
+    batches = (torch.split(tensor, _EVALUATION_BATCH) for tensor in (split.inputs, split.labels))
+    for inputs, labels in zip(*batches, strict=True):
         logits = model(inputs)
         loss += float(functional.cross_entropy(logits, labels, reduction="sum"))
         correct += int((logits.argmax(dim=1) == labels).sum())

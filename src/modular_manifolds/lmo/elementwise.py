@@ -6,7 +6,7 @@ from torch import Tensor
 
 from modular_manifolds.linalg import Precision, drop_rounding, largest_entry
 from modular_manifolds.linalg.scaling import MATRIX, Axes
-from modular_manifolds.lmo.table import bounds, directions, no_lmo
+from modular_manifolds.lmo.table import bounds, directions
 from modular_manifolds.manifolds import Euclidean, Manifold, Oblique, Sphere, Stiefel
 from modular_manifolds.norms import Frobenius, MaxColumn, MaxEntry, MaxRow, Norm
 
@@ -28,18 +28,12 @@ def riemannian(
     return norm.lmo(_tangent_part(manifold, w, g), precision)
 
 
-@directions.register(Oblique, MaxRow)
-@directions.register(Oblique, MaxColumn)
+@directions.register(Oblique, MaxRow, axis="rows")
+@directions.register(Oblique, MaxColumn, axis="columns")
 def oblique(
     manifold: Oblique, norm: Norm, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision
 ) -> Float[Tensor, "*b m n"]:
-    """The Riemannian gradient, normalised row by row (or column by column): a sphere each.
-
-    Raises:
-        NoLMOError: the manifold fixes rows and the norm measures columns, or the other way round.
-    """
-    if (manifold.axis == "rows") != isinstance(norm, MaxRow):
-        raise no_lmo(manifold, norm)
+    """The Riemannian gradient, normalised row by row (or column by column): a sphere each."""
     return norm.lmo(_tangent_part(manifold, w, g, manifold.along), precision)
 
 
@@ -51,10 +45,8 @@ def sphere_max_entry(
 
     Lagrangian duality: max_lambda -||g + lambda w||_1 is attained at the median of -g_i / w_i with weights |w_i|.
     """
-    if g.numel() == 0:
-        return torch.zeros_like(g)
-    # a multiple of w added to g changes nothing; without the largest such part, a normal g is exactly zero
-    g = _tangent_part(manifold, w, g / largest_entry(g))
+    # a multiple of w added to g changes nothing; without it, a normal g is exactly zero
+    g = _tangent_part(manifold, w, g)
     ratio = -(g / w).masked_fill(w == 0, 0.0)
     # g_i + lambda w_i = w_i (lambda - r_i); with r_i itself compared, a tie at the median is an exact zero
     side = norm.lmo(ratio - _weighted_median(ratio, w.abs()))
@@ -85,7 +77,9 @@ def _tangent_part(
 
 
 def _weighted_median(values: Float[Tensor, "*b m n"], weights: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b 1 1"]:
-    """The value at which half of the weight is reached."""
+    """The value at which half of the weight is reached; zero where there are no values."""
+    if values.numel() == 0:
+        return values.sum((-2, -1), keepdim=True)
     ordered, order = values.flatten(-2).sort(-1)
     reached = (weights / largest_entry(weights)).flatten(-2).gather(-1, order).cumsum(-1)
     place = (reached < reached[..., -1:] / 2).sum(-1, keepdim=True)

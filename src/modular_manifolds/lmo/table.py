@@ -19,13 +19,13 @@ class Table:
     """Functions by (manifold type, norm type); a pair finds the entry nearest to its types among their bases."""
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[type[Manifold], type[Norm]], Rule] = {}
+        self._entries: dict[tuple[type[Manifold], type[Norm]], tuple[Rule, dict[str, object]]] = {}
 
-    def register(self, manifold: type[Manifold], norm: type[Norm]) -> Callable[[Rule], Rule]:
-        """Decorator that enters a function for a pair."""
+    def register(self, manifold: type[Manifold], norm: type[Norm], **fields: object) -> Callable[[Rule], Rule]:
+        """Decorator that enters a function for a pair, or only for manifolds whose fields have these values."""
 
         def enter(function: Rule) -> Rule:
-            self._entries[manifold, norm] = function
+            self._entries[manifold, norm] = function, fields
             return function
 
         return enter
@@ -35,12 +35,22 @@ class Table:
         for m in type(manifold).__mro__:
             for n in type(norm).__mro__:
                 if (m, n) in self._entries:
-                    return self._entries[m, n]
+                    rule, fields = self._entries[m, n]
+                    if all(getattr(manifold, name) == value for name, value in fields.items()):
+                        return rule
         return None
 
     def pairs(self) -> list[tuple[type[Manifold], type[Norm]]]:
         """Every pair that has an entry of its own."""
         return list(self._entries)
+
+    def names(self) -> list[str]:
+        """Every entry as it would be written down, e.g. "Oblique(axis='rows') x MaxRow"."""
+        described = []
+        for (m, n), (_, fields) in self._entries.items():
+            only = ", ".join(f"{name}={value!r}" for name, value in fields.items())
+            described.append(f"{m.__name__}{only and f'({only})'} x {n.__name__}")
+        return described
 
 
 directions: Table = Table()
@@ -61,11 +71,6 @@ def find_direction(manifold: Manifold, norm: Norm) -> Rule:
     """
     direction = directions.find(manifold, norm)
     if direction is None:
-        raise no_lmo(manifold, norm)
+        known = ", ".join(directions.names())
+        raise NoLMOError(f"no LMO for {manifold} x {norm}; choose one of {known}, or pass a solver")
     return direction
-
-
-def no_lmo(manifold: Manifold, norm: Norm) -> NoLMOError:
-    """The error that names a pair without an LMO and lists those that have one."""
-    known = ", ".join(f"{m.__name__} x {n.__name__}" for m, n in directions.pairs())
-    return NoLMOError(f"no LMO for {manifold} x {norm}; choose one of {known}, or pass a solver")

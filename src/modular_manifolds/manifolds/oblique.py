@@ -54,7 +54,7 @@ class Oblique(Manifold):
         return self.project(gaussian(shape, generator, device)).to(dtype or torch.get_default_dtype())
 
     def matrix_dimension(self, m: int, n: int) -> int:
-        return m * (n - 1) if self.axis == "rows" else n * (m - 1)
+        return m * max(n - 1, 0) if self.axis == "rows" else n * max(m - 1, 0)
 
     def violation(self, x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         """Largest | ||x_i|| / radius - 1 | over the rows i."""

@@ -45,7 +45,7 @@ class Sphere(Manifold):
         return self.project(gaussian(shape, generator, device)).to(dtype or torch.get_default_dtype())
 
     def matrix_dimension(self, m: int, n: int) -> int:
-        return m * n - 1
+        return max(m * n - 1, 0)
 
     def violation(self, x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         """| ||x|| / radius - 1 |."""

@@ -22,11 +22,17 @@ class Stiefel(Manifold):
 
     def project(self, x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """radius times the polar factor of x. A rank-deficient x is completed, always in the same way."""
-        polar = msign(x)
-        filling = self._haar(x.shape, torch.Generator().manual_seed(0), "cpu").to(polar)
-        filling = filling - polar @ (polar.mT @ filling)
-        filling = filling - (filling @ polar.mT) @ polar
-        return self.radius * msign(polar + filling)
+        if x.shape[-2] < x.shape[-1]:
+            return self.project(x.mT).mT
+        polar = msign(x.to(working_dtype(x.dtype)))
+        if bool((Stiefel().violation(polar) < 1e-3).all()):
+            return (self.radius * polar).to(x.dtype)
+        haar = self._haar(x.shape[-2:], torch.Generator().manual_seed(0), "cpu").to(polar)
+        # in float32, one filling in some thousands is itself too close to singular on the null space of x
+        for filling in (haar, haar.flip(-1)):
+            missing = filling - polar @ (polar.mT @ filling)
+            polar = msign(polar + missing - (missing @ polar.mT) @ polar)
+        return (self.radius * polar).to(x.dtype)
 
     def to_tangent(self, x: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """g - x sym(x^T g) / radius^2 (Edelman, Arias & Smith 1998, eq. 2.4); transposed for a wide x."""
@@ -51,8 +57,15 @@ class Stiefel(Manifold):
     def _haar(
         self, shape: Sequence[int], generator: torch.Generator | None, device: torch.device | str | None
     ) -> Float[Tensor, "*b m n"]:
-        """Uniform on the orthonormal matrices: the polar factor of a Gaussian is invariant under rotations."""
-        return msign(gaussian(shape, generator, device))
+        """Uniform on the orthonormal matrices: Q of a Gaussian, with the signs that make R's diagonal positive.
+
+        Mezzadri 2007, "How to generate random matrices from the classical compact groups".
+        """
+        normal = gaussian(shape, generator, device)
+        wide = normal.shape[-2] < normal.shape[-1]
+        q, r = torch.linalg.qr(normal.mT if wide else normal)
+        q = q * torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).unsqueeze(-2)
+        return q.mT if wide else q
 
     def matrix_dimension(self, m: int, n: int) -> int:
         k = min(m, n)
