@@ -69,3 +69,10 @@ def test_a_missing_extra_is_said_to_be_missing(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(SystemExit, match=r"safetensors is missing(.|\n)*'modular-manifolds\[experiments\]'"):
         cli.main()
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
+    (tmp_path / "runs").write_text("in the way")
+    ran = invoke("compare", "--methods", "adamw", "--seeds", 1, "--epochs", 1, "--out", tmp_path)
+    assert ran.exit_code == 1
+    assert "error: " in ran.output.splitlines()[-1]

@@ -31,23 +31,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one seed", "two seeds"])
-def out(request, data, tmp_path_factory):
-    from modular_manifolds.experiments.comparison import Comparison
-    from modular_manifolds.experiments.data import DataName
-
-    comparison = Comparison(
-        data=DataName.DIGITS,
-        data_dir=None,
-        methods=tuple(METHODS),
-        lrs=None,
-        seeds=request.param,
-        epochs=2,
-        batch_size=25,
-        momentum=0.0,
-        widths=(6, 4),
-        threads=1,
-        out=tmp_path_factory.mktemp("out"),
-    )
+def out(request, data, make_comparison_in, tmp_path_factory):
+    settings = {"methods": tuple(METHODS), "lrs": None, "seeds": request.param, "epochs": 2, "batch_size": 25}
+    comparison = make_comparison_in(tmp_path_factory.mktemp("out"), **settings)
     write_report(train_all(comparison, data, PlainDisplay(Console(quiet=True))))
     return comparison.out
 

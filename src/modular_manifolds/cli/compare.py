@@ -20,7 +20,7 @@ def run_comparison(comparison: Comparison, console: Console) -> int:
             finished = train_all(comparison, data, display)
         with console.status("drawing the report"):
             report = write_report(finished)
-    except DataError as error:
+    except (DataError, OSError) as error:
         console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:

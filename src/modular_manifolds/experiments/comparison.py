@@ -2,6 +2,8 @@
 
 import json
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -70,11 +72,11 @@ class Comparison:
             "data": self.data,
             "data-dir": self.data_dir,
             "methods": ",".join(self.methods),
-            "lrs": ",".join(f"{lr:g}" for lr in self.lrs) if self.lrs else None,
+            "lrs": ",".join(map(str, self.lrs)) if self.lrs else None,
             "seeds": self.seeds,
             "epochs": self.epochs,
             "batch-size": self.batch_size,
-            "momentum": f"{self.momentum:g}",
+            "momentum": self.momentum,
             "widths": ",".join(map(str, self.widths)),
             "threads": self.threads,
             "out": self.out,
@@ -100,16 +102,16 @@ def versions() -> str:
 
 def train_all(comparison: Comparison, data: Dataset, display: Display) -> Finished:
     """Finish every run of the grid, reading those that were finished before; keep results.json up to date."""
-    torch.set_num_threads(comparison.threads)
     store = RunStore(comparison.out / "runs")
     runs = comparison.runs(data)
     results = {run: result for run in runs if (result := store.result(run)) is not None}
     _write_results(comparison.results_path, runs, results)
     display.begin(len(runs), list(results.values()))
-    for run in runs:
-        if run not in results:
-            results[run] = _train(run, data, store, comparison.out / "tensorboard" / run.key, display)
-            _write_results(comparison.results_path, runs, results)
+    with _threads(comparison.threads):
+        for run in runs:
+            if run not in results:
+                results[run] = _train(run, data, store, comparison.out / "tensorboard" / run.key, display)
+                _write_results(comparison.results_path, runs, results)
     return Finished(comparison, data, store, {run: results[run] for run in runs})
 
 
@@ -129,6 +131,16 @@ def _train(run: Run, data: Dataset, store: RunStore, log_folder: Path, display: 
     store.finish(run, result, training.weights())
     display.run_finished(result)
     return result
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _write_results(path: Path, runs: list[Run], results: dict[Run, Result]) -> None:

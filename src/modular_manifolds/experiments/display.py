@@ -86,7 +86,7 @@ class LiveDisplay:
         self._all = self._progress.add_task("all runs", total=None, note="")
         self._current = self._progress.add_task("", total=None, visible=False, note="")
         self._results: list[Result] = []
-        self._live = Live(self._progress, console=console, refresh_per_second=8)
+        self._live = Live(self._progress, console=console, refresh_per_second=8, transient=True)
 
     def __enter__(self) -> "LiveDisplay":
         self._live.start()

@@ -139,8 +139,8 @@ def _histograms(layer: str, weights: Mapping[str, Tensor]) -> Plot:
         axes.xaxis.set_major_locator(MaxNLocator(5, prune="upper"))
         axes.set_xlabel("singular value")
         rows, columns = next(iter(weights.values())).shape
-        title = f"Singular values of {layer.removesuffix('.weight')}, {rows} × {columns}"
-        caption = "At each method's best learning rate, first seed; every row is scaled to its own peak."
+        title = f"{layer.removesuffix('.weight')}, {rows} × {columns}"
+        caption = "Singular values at each method's best learning rate, first seed; every row scaled to its own peak."
         return _plot(f"singular-values-{layer}", title, caption, figure)
 
 
@@ -161,4 +161,4 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def _plot(name: str, title: str, caption: str, figure: Figure) -> Plot:
-    return Plot(name, title, caption, to_svg(figure, name, title))
+    return Plot(name, title, caption, to_svg(figure, name, f"{title}. {caption}"))

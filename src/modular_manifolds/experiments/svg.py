@@ -37,8 +37,8 @@ STYLE: dict[Any, Any] = {
 """Settings under which a figure for `to_svg` is drawn (`matplotlib.rc_context`)."""
 
 _THEME = (
-    "<style>:root{--ink:#1c2128;--faint:#d5dae1}"
-    "@media(prefers-color-scheme:dark){:root{--ink:#dde3ea;--faint:#39424d}}</style>"
+    "<style>:root{--ink:#1c2128;--faint:#d5dae1;background:#fff}"
+    "@media(prefers-color-scheme:dark){:root{--ink:#dde3ea;--faint:#39424d;background:#181c22}}</style>"
 )
 
 

@@ -12,7 +12,13 @@ from modular_manifolds.linalg import working_dtype
 from modular_manifolds.manifolds import Euclidean
 from modular_manifolds.optim.adamw import adamw_
 from modular_manifolds.optim.descent import descend_
-from modular_manifolds.optim.projection import NamedParameter, as_matrix, check_on_manifold, named_parameters
+from modular_manifolds.optim.projection import (
+    NamedParameter,
+    as_matrix,
+    check_on_manifold,
+    named_parameters,
+    read_together,
+)
 
 
 class ModularOptimizer(Optimizer):
@@ -211,8 +217,7 @@ def _with_finite_gradients(nonfinite: str, named: list[NamedParameter]) -> list[
     for name, p in named:
         if p.grad is not None and p.grad.layout != torch.strided:
             raise TypeError(f"the gradient of {name} is sparse ({p.grad.layout}); make it dense, e.g. sparse=False")
-    flags = [torch.isfinite(p.grad).all().cpu() for _, p in named if p.grad is not None]
-    finite = torch.stack(flags).tolist() if flags else []
+    finite = read_together([torch.isfinite(p.grad).all() for _, p in named if p.grad is not None])
     bad = [name for (name, _), ok in zip(named, finite, strict=True) if not ok]
     if bad and nonfinite == "raise":
         raise ValueError(

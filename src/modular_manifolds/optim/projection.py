@@ -78,8 +78,8 @@ def check_on_manifold(params: list[NamedParameter], manifold: Manifold) -> None:
     The tolerance is 1e-4, plus what rounding to the parameter's own dtype costs.
     """
     params = [(name, p) for name, p in params if p.numel()]
-    worst = [manifold.violation(as_matrix(p.detach())).amax().double().cpu() for _, p in params]
-    for (name, p), off in zip(params, torch.stack(worst).tolist() if worst else [], strict=True):
+    worst = read_together([manifold.violation(as_matrix(p.detach())).amax().double() for _, p in params])
+    for (name, p), off in zip(params, worst, strict=True):
         tolerance = 1e-4 + 4 * torch.finfo(p.dtype).eps
         if not off <= tolerance:
             raise ValueError(
@@ -87,6 +87,15 @@ def check_on_manifold(params: list[NamedParameter], manifold: Manifold) -> None:
                 f"{tolerance:.1g}. Put it there first with modular_manifolds.project_(model), or project_(groups) "
                 "where groups differ in geometry"
             )
+
+
+def read_together(scalars: list[Tensor]) -> list[Any]:
+    """The values of some scalars, at the price of one host synchronisation for each device they are on."""
+    values: dict[int, Any] = {}
+    for device in {s.device for s in scalars}:
+        places = [i for i, s in enumerate(scalars) if s.device == device]
+        values |= dict(zip(places, torch.stack([scalars[i] for i in places]).tolist(), strict=True))
+    return [values[i] for i in range(len(scalars))]
 
 
 def as_matrix(p: Tensor) -> Tensor:
