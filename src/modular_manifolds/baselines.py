@@ -26,6 +26,14 @@ _CHECK_EVERY = 10
 class StiefelSpectralSolver(Solver):
     """A solver of Stiefel x spectral, told only how to maximise <G, A> for a tall orthonormal W."""
 
+    def check_pair(self, manifold: Manifold, norm: Norm) -> None:
+        """Raise TypeError for any pair but Stiefel x Spectral (or RMSOperator, which is Spectral in other units)."""
+        if not isinstance(manifold, Stiefel) or not isinstance(norm, Spectral):
+            raise TypeError(
+                f"{type(self).__name__} solves Stiefel x Spectral only, got {manifold!r} x {norm!r}; "
+                "leave Geometry's solver at None to use the pair's own"
+            )
+
     def __call__(
         self,
         manifold: Manifold,
@@ -37,13 +45,11 @@ class StiefelSpectralSolver(Solver):
         """The direction A that is to minimise <G, A>; a wide W is solved as its transpose.
 
         Raises:
-            TypeError: for any pair but Stiefel x Spectral (or RMSOperator, which is Spectral in other units).
+            TypeError: as `check_pair`.
         """
-        if not isinstance(manifold, Stiefel) or not isinstance(norm, Spectral):
-            raise TypeError(
-                f"{type(self).__name__} solves Stiefel x Spectral only, got {manifold!r} x {norm!r}; "
-                "leave Geometry's solver at None to use the pair's own"
-            )
+        self.check_pair(manifold, norm)
+        assert isinstance(manifold, Stiefel)
+        assert isinstance(norm, Spectral)
         dtype = working_dtype(torch.promote_types(w.dtype, g.dtype))
         orthonormal, gradient = w.to(dtype) / manifold.radius, g.to(dtype)
         if w.shape[-2] >= w.shape[-1]:

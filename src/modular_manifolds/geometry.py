@@ -1,6 +1,7 @@
 """A geometry: the manifold a weight lives on, and the norm that says how long an update to it is."""
 
 from dataclasses import dataclass, fields, is_dataclass
+from inspect import isabstract
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -40,6 +41,7 @@ class Geometry:
 
     Raises:
         NoLMOError: the table has no direction for this pair, and no solver is given.
+        TypeError: the solver does not apply to this pair.
     """
 
     manifold: Manifold
@@ -51,6 +53,8 @@ class Geometry:
         check_precision(self.precision)
         if self.solver is None:
             find_direction(self.manifold, self.norm)
+        else:
+            self.solver.check_pair(self.manifold, self.norm)
 
     def lmo(self, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """The A that minimises <g, A> over tangent vectors at w with norm(A) <= 1; the update is w + lr * A.
@@ -60,9 +64,7 @@ class Geometry:
             ValueError: w is no matrix, or g has another shape.
         """
         _check(w, g)
-        dtype = working_dtype(w.dtype)
-        direction = self.solver or find_direction(self.manifold, self.norm)
-        return direction(self.manifold, self.norm, w.to(dtype), g.to(dtype), self.precision).to(w.dtype)
+        return self._direction(*self._prepare(w, g)).to(w.dtype)
 
     def step(
         self, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], lr: float | Tensor
@@ -73,12 +75,24 @@ class Geometry:
             TypeError, ValueError: as for `lmo`.
         """
         _check(w, g)
+        w_, g_ = self._prepare(w, g)
         landing = landings.find(self.manifold, self.norm) if self.solver is None else None
-        dtype = working_dtype(w.dtype)
-        w_, g_ = w.to(dtype), g.to(dtype)
         if landing is not None:
             return landing(self.manifold, self.norm, w_, g_, lr, self.precision).to(w.dtype)
-        return self.manifold.retract(w_, self.lmo(w_, g_) * lr).to(w.dtype)
+        return self.manifold.retract(w_, self._direction(w_, g_) * lr).to(w.dtype)
+
+    def _direction(self, w: Tensor, g: Tensor) -> Tensor:
+        direction = self.solver or find_direction(self.manifold, self.norm)
+        return direction(self.manifold, self.norm, w, g, self.precision)
+
+    def _prepare(self, w: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Both in the dtype to compute in, and g scaled to a largest entry of 1, as no direction depends on its size.
+
+        Except that of a solver, which is told the truth: the published ones do depend on it.
+        """
+        dtype = working_dtype(w.dtype)
+        g = g.to(dtype)
+        return w.to(dtype), g if self.solver else g / largest_entry(g)
 
     def certificate(
         self, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], a: Float[Tensor, "*b m n"]
@@ -137,15 +151,18 @@ T = TypeVar("T")
 def _describe(part: object) -> dict[str, Any]:
     """A frozen dataclass as its type's name and its fields."""
     assert is_dataclass(part)
-    return {"type": type(part).__name__} | {f.name: getattr(part, f.name) for f in fields(part)}
+    values = {f.name: getattr(part, f.name) for f in fields(part)}
+    # a NumPy float is a float too, but no plain data
+    return {"type": type(part).__name__} | {k: float(v) if isinstance(v, float) else v for k, v in values.items()}
 
 
 def _rebuild(base: type[T], data: dict[str, Any]) -> T:
-    known = {kind.__name__: kind for kind in _subclasses(base)}
-    kind = known.get(data["type"])
-    if kind is None:
-        raise ValueError(f"unknown {base.__name__} {data['type']!r}; known are {', '.join(sorted(known))}")
-    return kind(**{name: value for name, value in data.items() if name != "type"})
+    known = [kind for kind in _subclasses(base) if not isabstract(kind)]
+    found = [kind for kind in known if kind.__name__ == data["type"]]
+    if len(found) != 1:
+        names = ", ".join(sorted(kind.__name__ for kind in known))
+        raise ValueError(f"{len(found)} types of {base.__name__} are called {data['type']!r}; known are {names}")
+    return found[0](**{name: value for name, value in data.items() if name != "type"})
 
 
 def _subclasses(base: type[T]) -> list[type[T]]:

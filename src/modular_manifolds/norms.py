@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import Precision, largest_entry, length, msign, normalise, spectral_norm
+from modular_manifolds.linalg import Precision, length, msign, normalise, nuclear_norm, spectral_norm
 
 
 class Norm(ABC):
@@ -60,10 +60,7 @@ class Spectral(Norm):
         return spectral_norm(u) / self.unit(u.shape)
 
     def dual(self, g: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
-        # in float64, as the float32 routine fails on matrices with many equal singular values
-        scale = largest_entry(g)
-        values = torch.linalg.svdvals((g / scale).double())
-        return (values.sum(-1) * scale[..., 0, 0]).to(g.dtype) * self.unit(g.shape)
+        return nuclear_norm(g) * self.unit(g.shape)
 
     def lmo(self, g: Float[Tensor, "*b m n"], precision: Precision = "exact") -> Float[Tensor, "*b m n"]:
         return -self.unit(g.shape) * msign(g, precision)

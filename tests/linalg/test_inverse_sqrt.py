@@ -43,3 +43,11 @@ def test_bad_input_is_refused():
         inverse_sqrt(torch.full((2, 2), float("nan")), check=True, name="gram")
     with pytest.raises(TypeError, match="floating-point"):
         inverse_sqrt(torch.ones(2, 2, dtype=torch.int32))
+
+
+def test_nan_stays_in_its_own_matrix():
+    x = torch.eye(3).repeat(2, 1, 1)
+    x[0, 0, 0] = float("nan")
+    root = inverse_sqrt(x)
+    assert root[0].isnan().all()
+    assert torch.allclose(root[1], torch.eye(3))

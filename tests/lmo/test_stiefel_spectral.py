@@ -183,6 +183,19 @@ def msign_of_skew(product: torch.Tensor) -> torch.Tensor:
     return (u * kept.unsqueeze(-2)) @ vt
 
 
+@pytest.mark.parametrize("lr", [0.7, 1.6, 3.2, 6.3, 50.0, torch.tensor(3.2)], ids=str)
+@pytest.mark.parametrize("shape", [(24, 16), (128, 16), (16, 128)], ids=str)
+def test_large_angles_land_too(shape, lr):
+    """An ill-conditioned gradient leaves some singular values of Omega between 0 and 1."""
+    torch.manual_seed(0)
+    for policy in ("float32", "bfloat16"):
+        dtype, precision, *_ = POLICIES[policy]
+        w = mm.Stiefel().random(shape, dtype=torch.float64)
+        g = gradient("ill-conditioned", w).to(dtype)
+        landed = mm.Geometry(mm.Stiefel(), mm.Spectral(), precision=precision).step(w.to(dtype), g, lr)
+        assert mm.Stiefel().violation(landed) < 1e-5
+
+
 def test_small_steps_are_not_lost_to_rounding():
     torch.manual_seed(0)
     w = mm.Stiefel().random((64, 32), dtype=torch.float32)

@@ -61,8 +61,25 @@ def test_the_lr_is_an_angle(steps):
 
 
 def test_vectors_are_refused_with_the_cure():
-    with pytest.raises(ValueError, match=r"bias has shape \(3,\).*ModularOptimizer"):
+    with pytest.raises(ValueError, match=r"bias has shape \(3,\).*geometry=None"):
         mm.ManifoldMuon([("weight", nn.Parameter(torch.eye(3))), ("bias", nn.Parameter(torch.zeros(3)))])
+
+
+def test_biases_may_come_in_a_group_of_their_own():
+    model = nn.Linear(4, 3)
+    mm.project_(model.weight)
+    optimizer = mm.ManifoldMuon([{"params": [model.weight]}, {"params": [model.bias], "geometry": None, "lr": 1e-3}])
+    model(torch.randn(2, 4)).sum().backward()
+    before = model.bias.detach().clone()
+    optimizer.step()
+    assert not torch.equal(model.bias, before)
+    assert "betas" not in optimizer.param_groups[0]
+
+
+def test_cycled_momentum_is_used():
+    optimizer = mm.ManifoldMuon([nn.Parameter(torch.eye(3))], lr=0.1)
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=10, base_momentum=0.5, max_momentum=0.7)
+    assert optimizer.param_groups[0]["momentum"] == 0.7
 
 
 def test_weight_decay_says_why():

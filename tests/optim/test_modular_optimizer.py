@@ -212,6 +212,42 @@ def test_state_dict_hooks_are_honoured(network, grouped, train):
     assert [g["lr"] for g in optimizer.param_groups] == [0.025, 0.005]
 
 
+def test_hooks_see_plain_data_and_may_replace_the_state(network, grouped, train):
+    model = network()
+    optimizer = mm.ModularOptimizer(grouped(model), lr=0.05)
+    train(model, optimizer, 1)
+    seen = []
+    optimizer.register_state_dict_post_hook(lambda _, state: seen.append(state["param_groups"][0]["geometry"]))
+    saved = optimizer.state_dict()
+    assert seen == [STIEFEL.to_dict()]
+    fresh = mm.ModularOptimizer(grouped(network()))
+    fresh.register_load_state_dict_pre_hook(lambda *_: saved)
+    fresh.load_state_dict({"state": {}, "param_groups": []})
+    assert fresh.param_groups[0]["geometry"] == STIEFEL
+    assert fresh.param_groups[0]["lr"] == 0.05
+
+
+def test_a_state_of_another_precision_is_cast(network, grouped, train):
+    single, double = network(), network(torch.float64)
+    optimizer = mm.ModularOptimizer(grouped(single), lr=0.05)
+    train(single, optimizer, 2)
+    other = mm.ModularOptimizer(grouped(double), lr=0.05)
+    other.load_state_dict(optimizer.state_dict())
+    train(double, other, 2)
+    assert other.state[double[0].weight]["momentum"].dtype == torch.float64
+
+
+def test_the_state_of_another_optimizer_is_refused(network, grouped):
+    model = network()
+    optimizer = mm.ModularOptimizer(grouped(model))
+    before = [dict(g) for g in optimizer.param_groups]
+    weights, biases = (g["params"] for g in grouped(model))
+    other = torch.optim.AdamW([{"params": weights}, {"params": biases}])
+    with pytest.raises(ValueError, match="group 0 of this state has no 'geometry'"):
+        optimizer.load_state_dict(other.state_dict())
+    assert optimizer.param_groups == before
+
+
 def test_deepcopy_and_pickle_carry_on(network, grouped, train):
     for copied in (copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))):
         model = network()
@@ -328,6 +364,20 @@ def test_a_weight_nobody_touched_is_not_looked_at_again(monkeypatch):
         optimizer.step()
 
 
+@pytest.mark.parametrize(
+    "edit", [{"lr": float("nan")}, {"lr": -0.1}, {"weight_decay": 0.1}, {"momentum": 2.0}], ids=str
+)
+def test_settings_edited_out_of_range_are_noticed_before_the_step(edit):
+    (_, p), (_, q) = parameter(4, 3), parameter(4, 3)
+    optimizer = mm.ModularOptimizer([{"params": [p], "geometry": STIEFEL}, {"params": [q], "geometry": STIEFEL}])
+    optimizer.param_groups[1].update(edit)
+    before = p.detach().clone()
+    p.grad, q.grad = torch.randn(4, 3), torch.randn(4, 3)
+    with pytest.raises(ValueError, match=next(iter(edit)).replace("_", ".")):
+        optimizer.step()
+    assert torch.equal(p, before)
+
+
 def test_unclaimed_parameters_are_named():
     name, p = parameter(3, 3, name="stray")
     refused([(name, p)], ValueError, "nothing claims stray")
@@ -351,8 +401,6 @@ def test_weight_decay_on_a_manifold_says_why():
         {"lr": torch.tensor(-0.1)},
         {"momentum": 1.0},
         {"momentum": -0.1},
-        {"betas": (0.9, 1.0)},
-        {"eps": -1.0},
         {"nonfinite": "ignore"},
     ],
     ids=str,
@@ -376,6 +424,12 @@ def test_settings_out_of_range_are_refused(settings):
 )
 def test_tensors_that_cannot_be_stepped_are_refused(geometry, tensor, error, match):
     refused([{"params": [tensor], "geometry": geometry}], error, match)
+
+
+@pytest.mark.parametrize("settings", [{"betas": (0.9, 1.0)}, {"betas": (0.9,)}, {"eps": -1.0}], ids=str)
+def test_adamw_settings_out_of_range_are_refused(settings):
+    (name,) = settings
+    refused([{"params": [parameter(3, 3)], "geometry": None}], ValueError, name, **settings)
 
 
 def test_duplicates_and_empty_lists_are_refused():

@@ -38,9 +38,10 @@ def inverse_sqrt(
         check_finite(x, name)
     scale = largest_entry(x.to(dtype))
     unit = x.to(dtype) / scale
-    values, vectors = torch.linalg.eigh(sym(unit))
+    broken = ~torch.isfinite(unit).all(-1).all(-1)[..., None, None]  # eigh raises on NaN, which is to be passed on
+    values, vectors = torch.linalg.eigh(sym(unit).masked_fill(broken, 0.0))
     kept = values > x.shape[-1] * torch.finfo(dtype).eps * values[..., -1:]
     scaled = vectors * torch.where(kept, values, 1.0).rsqrt().masked_fill(~kept, 0.0).unsqueeze(-2)
     if precision == "fast":
         scaled, vectors = scaled.bfloat16(), vectors.bfloat16()
-    return (sym((scaled @ vectors.mT).to(dtype)) / scale.sqrt()).to(x.dtype)
+    return (sym((scaled @ vectors.mT).to(dtype)) / scale.sqrt()).masked_fill(broken, torch.nan).to(x.dtype)

@@ -14,6 +14,10 @@ class Solver(ABC):
     """An algorithm for the tangent LMO of some pairs. Subclasses are frozen dataclasses that hold its settings."""
 
     @abstractmethod
+    def check_pair(self, manifold: Manifold, norm: Norm) -> None:
+        """Raise TypeError if the method does not apply to this manifold or norm. Called once, by Geometry."""
+
+    @abstractmethod
     def __call__(
         self,
         manifold: Manifold,
@@ -22,8 +26,4 @@ class Solver(ABC):
         g: Float[Tensor, "*b m n"],
         precision: Precision,
     ) -> Float[Tensor, "*b m n"]:
-        """The A that minimises <g, A> over tangent vectors at w with norm(A) <= 1, as nearly as the method can.
-
-        Raises:
-            TypeError: the method does not apply to this manifold or norm.
-        """
+        """The A that minimises <g, A> over tangent vectors at w with norm(A) <= 1, as nearly as the method can."""

@@ -10,14 +10,19 @@ skew(G W^T) has rank at most 2n and acts on the span of [W, G] alone. Where m > 
 basis of that span, in which W and G are 2n x n: the same formula, with nothing to invert when G is rank-deficient.
 """
 
+from math import ceil, pi
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import Precision, drop_rounding, largest_entry, msign_skew, newton_schulz_polish, skew
+from modular_manifolds.linalg import Precision, drop_rounding, msign_skew, newton_schulz_polish, nuclear_norm, skew
 from modular_manifolds.lmo.table import bounds, directions, landings
 from modular_manifolds.manifolds import Stiefel
 from modular_manifolds.norms import Spectral
+
+LARGEST_TURN = 0.5
+"""Radians turned between two polishes."""
 
 
 @directions.register(Stiefel, Spectral)
@@ -42,14 +47,24 @@ def stiefel_spectral_landing(
     """exp(-t Omega) w, a rotation by the angle t = lr / r, and a Newton-Schulz polish against drift.
 
     As Omega^3 = -Omega, exp(-t Omega) = I - sin(t) Omega + (1 - cos(t)) Omega^2: no second matrix function. Singular
-    values that the msign left between 0 and 1 put w^T w off by at most t^4 / 16, which the polish cubes.
+    values that the msign left between 0 and 1 put w^T w off by at most t^4 / 16, which the polish cubes; so a large
+    angle is turned in parts. An lr on an accelerator is not read, and turned in one.
     """
     t = torch.as_tensor(lr, dtype=w.dtype) * (norm.unit(w.shape) / manifold.radius)
+    parts = 1
+    if t.device.type == "cpu":
+        t = t.remainder(2 * pi)  # a full turn changes nothing
+        parts = max(1, ceil(float(t) / LARGEST_TURN))
+    sine, versine = (t / parts).sin(), 2 * (t / parts / 2).sin() ** 2
     tall_w, tall_g, basis = _reduce(w, g)
     omega = _generator(tall_w, tall_g, precision)
-    turn = omega @ tall_w
-    moved = w + _restore(omega @ turn * (2 * (t / 2).sin() ** 2) - turn * t.sin(), w, basis)
-    tall = moved if w.shape[-2] >= w.shape[-1] else moved.mT
+    moved = tall_w
+    for part in range(parts):
+        if part > 0:
+            moved = newton_schulz_polish(moved, manifold.gram_error(moved))
+        turn = omega @ moved
+        moved = moved + (omega @ turn * versine - turn * sine)
+    tall = (w if w.shape[-2] >= w.shape[-1] else w.mT) + (moved - tall_w if basis is None else basis @ (moved - tall_w))
     polished = newton_schulz_polish(tall, manifold.gram_error(tall))
     return polished if w.shape[-2] >= w.shape[-1] else polished.mT
 
@@ -62,7 +77,7 @@ def stiefel_spectral_bound(
     tall_w, tall_g = (w, g) if w.shape[-2] >= w.shape[-1] else (w.mT, g.mT)
     r = torch.linalg.qr(torch.cat([tall_w, tall_g], -1), mode="r").R
     r_w, r_g = r.split(tall_w.shape[-1], -1)
-    return torch.linalg.svdvals(skew(r_g @ r_w.mT)).sum(-1) * (norm.unit(w.shape) / manifold.radius)
+    return nuclear_norm(skew(r_g @ r_w.mT)) * (norm.unit(w.shape) / manifold.radius)
 
 
 def _reduce(
@@ -71,7 +86,6 @@ def _reduce(
     """w and g made tall, in coordinates of a basis of their span where that is the smaller space."""
     if w.shape[-2] < w.shape[-1]:
         w, g = w.mT, g.mT
-    g = g / largest_entry(g)
     m, n = w.shape[-2:]
     if m <= 2 * n:
         return w, g, None

@@ -19,13 +19,13 @@ class Table:
     """Functions by (manifold type, norm type); a pair finds the entry nearest to its types among their bases."""
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[type[Manifold], type[Norm]], tuple[Rule, dict[str, object]]] = {}
+        self._entries: dict[tuple[type[Manifold], type[Norm]], list[tuple[Rule, dict[str, object]]]] = {}
 
     def register(self, manifold: type[Manifold], norm: type[Norm], **fields: object) -> Callable[[Rule], Rule]:
         """Decorator that enters a function for a pair, or only for manifolds whose fields have these values."""
 
         def enter(function: Rule) -> Rule:
-            self._entries[manifold, norm] = function, fields
+            self._entries.setdefault((manifold, norm), []).insert(0, (function, fields))  # the latest goes first
             return function
 
         return enter
@@ -34,8 +34,7 @@ class Table:
         """The entry for a pair, or None."""
         for m in type(manifold).__mro__:
             for n in type(norm).__mro__:
-                if (m, n) in self._entries:
-                    rule, fields = self._entries[m, n]
+                for rule, fields in self._entries.get((m, n), []):
                     if all(getattr(manifold, name) == value for name, value in fields.items()):
                         return rule
         return None
@@ -47,9 +46,10 @@ class Table:
     def names(self) -> list[str]:
         """Every entry as it would be written down, e.g. "Oblique(axis='rows') x MaxRow"."""
         described = []
-        for (m, n), (_, fields) in self._entries.items():
-            only = ", ".join(f"{name}={value!r}" for name, value in fields.items())
-            described.append(f"{m.__name__}{only and f'({only})'} x {n.__name__}")
+        for (m, n), rules in self._entries.items():
+            for _, fields in rules:
+                only = ", ".join(f"{name}={value!r}" for name, value in fields.items())
+                described.append(f"{m.__name__}{only and f'({only})'} x {n.__name__}")
         return described
 
 

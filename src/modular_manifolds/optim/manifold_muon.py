@@ -17,7 +17,7 @@ class ManifoldMuon(ModularOptimizer):
     """Steepest descent in the spectral norm on the Stiefel manifold, exactly (Bernstein, "Modular Manifolds", 2025).
 
     Usable wherever torch.optim.Muon is, on matrices or batches of them: first put them on the manifold with
-    `project_(model)`. For a model that has biases, gains or embeddings too, use ModularOptimizer.
+    `project_(model)`. Biases and gains go in a group of their own, with geometry=None for AdamW.
 
     Args:
         params: matrices, bare or as (name, parameter) pairs, or groups of them. The singular values of each must all
@@ -66,10 +66,10 @@ class ManifoldMuon(ModularOptimizer):
         if not isinstance(group["params"], Tensor | set):
             group["params"] = list(group["params"])
         for name, p in named_parameters(group, f"params[{len(self.param_groups)}]"):
-            if isinstance(p, Tensor) and p.ndim < 2:
+            if "geometry" not in param_group and isinstance(p, Tensor) and p.ndim < 2:
                 raise ValueError(
-                    f"{name} has shape {tuple(p.shape)}, not that of a matrix; step it with ModularOptimizer, in a "
-                    "group with geometry=None (AdamW)"
+                    f"{name} has shape {tuple(p.shape)}, not that of a matrix; put it in a group of its own, with "
+                    "geometry=None to step it by AdamW"
                 )
         super().add_param_group(group)
 

@@ -38,7 +38,7 @@ class ModularOptimizer(Optimizer):
         momentum: weight of the past in the average of gradients; 0 for none.
         nesterov: look one step ahead, as torch.optim.Muon does.
         weight_decay: decoupled, for AdamW and Euclidean groups only.
-        betas, eps: AdamW's.
+        betas, eps: of AdamW groups. (Schedulers that cycle momentum cycle `momentum`, and leave these alone.)
         maximize: ascend instead of descend.
         nonfinite: what to do about a gradient with a NaN or an Inf: "raise" an error that names the parameter, with
             nothing changed, or "skip" that parameter in this step.
@@ -63,13 +63,13 @@ class ModularOptimizer(Optimizer):
         nonfinite: Literal["raise", "skip"] = "raise",
     ) -> None:
         self._versions: dict[Tensor, int] = {}
+        # kept out of the defaults: schedulers that cycle momentum look for "betas" there, and would miss "momentum"
+        self._adamw = {"betas": betas, "eps": eps}
         defaults = {
             "lr": lr,
             "momentum": momentum,
             "nesterov": nesterov,
             "weight_decay": weight_decay,
-            "betas": betas,
-            "eps": eps,
             "maximize": maximize,
             "nonfinite": nonfinite,
         }
@@ -83,23 +83,17 @@ class ModularOptimizer(Optimizer):
         if not isinstance(group["params"], Tensor | set):  # those two are super's to handle
             group["params"] = list(group["params"])
         named = named_parameters(group, f"params[{len(self.param_groups)}]")
-        _check_settings(group)
         _check_tensors(named)
         if "geometry" not in group:
             raise ValueError(
                 "every group must claim its parameters with a 'geometry': a Geometry, e.g. Geometry(Stiefel(), "
                 f"Spectral()), or None for AdamW; nothing claims {', '.join(name for name, _ in named[:3]) or 'these'}"
             )
-        geometry = group["geometry"]
-        if geometry is not None:
-            if not isinstance(geometry, Geometry):
-                raise TypeError(f"a group's geometry must be a Geometry or None, got {type(geometry).__name__}")
-            if group["weight_decay"] and not isinstance(geometry.manifold, Euclidean):
-                raise ValueError(
-                    f"weight decay on {geometry.manifold}: the manifold already fixes the size of the weights, and the "
-                    "step back onto it would undo the decay; set weight_decay=0 in this group"
-                )
-            check_on_manifold(named, geometry.manifold)
+        if group["geometry"] is None:
+            group = {**self._adamw, **group}
+        _check_settings(group)
+        if group["geometry"] is not None:
+            check_on_manifold(named, group["geometry"].manifold)
         super().add_param_group(group)
         self._versions |= {p: p._version for _, p in named}
 
@@ -115,13 +109,16 @@ class ModularOptimizer(Optimizer):
 
         Raises:
             TypeError: a gradient is sparse.
-            ValueError: a gradient is not finite (and nonfinite is "raise"), or a parameter has been moved off its
-                manifold since the last step. No parameter and no state has been changed then.
+            ValueError: a gradient is not finite (and nonfinite is "raise"), a setting has been put out of range, or a
+                parameter has been moved off its manifold since the last step (in place; writes through `.data` escape
+                notice). No parameter and no state has been changed then.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        for group in self.param_groups:
+            _check_settings(group)
         work = [
             (group, [(name, p) for name, p in named_parameters(group, f"params[{i}]") if p.grad is not None])
             for i, group in enumerate(self.param_groups)
@@ -169,28 +166,45 @@ class ModularOptimizer(Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """As of any torch optimizer, with each geometry as plain data, so that it loads with `weights_only=True`."""
-        state_dict = super().state_dict()
-        groups = [
-            {**group, "geometry": None if group["geometry"] is None else group["geometry"].to_dict()}
-            for group in state_dict["param_groups"]
-        ]
-        return {**state_dict, "param_groups": groups}
+
+        def describe(_: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+            groups = [
+                {**group, "geometry": None if group["geometry"] is None else group["geometry"].to_dict()}
+                for group in state_dict["param_groups"]
+            ]
+            return {**state_dict, "param_groups": groups}
+
+        handle = self.register_state_dict_post_hook(describe, prepend=True)  # the user's own hooks see plain data
+        try:
+            return super().state_dict()
+        finally:
+            handle.remove()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Resume from a `state_dict`, bit for bit: load the model's parameters as well.
 
         Raises:
-            ValueError: the groups differ in number or size, or a geometry's type is not defined in this process.
+            ValueError: the groups differ in number or size, one has no geometry (the state is another optimizer's), or
+                a geometry's type is not defined in this process. Nothing has been changed then.
         """
-        groups = [
-            {**group, "geometry": None if group["geometry"] is None else Geometry.from_dict(group["geometry"])}
-            for group in state_dict["param_groups"]
-        ]
         loaded: dict[str, Any] = {}
-        # runs after the user's own hooks, to see what they made of it
-        handle = self.register_load_state_dict_pre_hook(lambda _, final: loaded.update(final))
+
+        def rebuild(_: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+            groups = []
+            for i, group in enumerate(state_dict["param_groups"]):
+                if "geometry" not in group:
+                    raise ValueError(f"group {i} of this state has no 'geometry': another optimizer saved it")
+                geometry = group["geometry"]
+                if isinstance(geometry, dict):
+                    geometry = Geometry.from_dict(geometry)
+                settings = self.defaults | (self._adamw if geometry is None else {})
+                groups.append({**settings, **group, "geometry": geometry})
+            loaded.update({**state_dict, "param_groups": groups})
+            return loaded
+
+        handle = self.register_load_state_dict_pre_hook(rebuild)  # after the user's own hooks
         try:
-            super().load_state_dict({**state_dict, "param_groups": groups})
+            super().load_state_dict(state_dict)
         finally:
             handle.remove()
         # torch casts the state to the parameter's dtype, which would round a float32 master to bfloat16, and shares
@@ -199,8 +213,11 @@ class ModularOptimizer(Optimizer):
             for p, key in zip(group["params"], saved["params"], strict=True):
                 for name, value in loaded["state"].get(key, {}).items():
                     if isinstance(value, Tensor):
-                        device = value.device if name == "step" else p.device
-                        self.state[p][name] = value.detach().to(device, copy=True)
+                        own = value.detach().clone()
+                        self.state[p][name] = own if name == "step" else own.to(p.device, working_dtype(p.dtype))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_adamw": self._adamw}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -228,21 +245,30 @@ def _with_finite_gradients(nonfinite: str, named: list[NamedParameter]) -> list[
 
 
 def _check_settings(group: dict[str, Any]) -> None:
-    lr = group["lr"]
+    lr, geometry = group["lr"], group["geometry"]
     if isinstance(lr, Tensor) and lr.numel() != 1:
         raise ValueError(f"a tensor lr must have one element, got shape {tuple(lr.shape)}")
-    if not 0 <= float(lr) < float("inf"):
+    # an lr on an accelerator is not read: that would make every step wait for it
+    if not (isinstance(lr, Tensor) and lr.device.type != "cpu") and not 0 <= float(lr) < float("inf"):
         raise ValueError(f"lr must be finite and not negative, got {float(lr)}")
     if not 0 <= group["momentum"] < 1:
         raise ValueError(f"momentum must lie in [0, 1), got {group['momentum']}")
-    if not group["weight_decay"] >= 0:
-        raise ValueError(f"weight_decay must not be negative, got {group['weight_decay']}")
-    if not all(0 <= beta < 1 for beta in group["betas"]):
-        raise ValueError(f"betas must lie in [0, 1), got {group['betas']}")
-    if not group["eps"] >= 0:
-        raise ValueError(f"eps must not be negative, got {group['eps']}")
+    if not 0 <= group["weight_decay"] < float("inf"):
+        raise ValueError(f"weight_decay must be finite and not negative, got {group['weight_decay']}")
     if group["nonfinite"] not in ("raise", "skip"):
         raise ValueError(f"nonfinite must be 'raise' or 'skip', got {group['nonfinite']!r}")
+    if geometry is None:
+        if len(group["betas"]) != 2 or not all(0 <= beta < 1 for beta in group["betas"]):
+            raise ValueError(f"betas must be two numbers in [0, 1), got {group['betas']}")
+        if not group["eps"] >= 0:
+            raise ValueError(f"eps must not be negative, got {group['eps']}")
+    elif not isinstance(geometry, Geometry):
+        raise TypeError(f"a group's geometry must be a Geometry or None, got {type(geometry).__name__}")
+    elif group["weight_decay"] and not isinstance(geometry.manifold, Euclidean):
+        raise ValueError(
+            f"weight decay on {geometry.manifold}: the manifold already fixes the size of the weights, and the step "
+            "back onto it would undo the decay; set weight_decay=0 in this group"
+        )
 
 
 def _check_tensors(named: list[NamedParameter]) -> None:
