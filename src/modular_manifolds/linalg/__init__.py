@@ -1,6 +1,6 @@
 """Batched matrix functions. Matrices are the last two axes; every leading axis is a batch."""
 
-from modular_manifolds.linalg.finite import check_finite
+from modular_manifolds.linalg.checks import check_finite
 from modular_manifolds.linalg.inverse_sqrt import inverse_sqrt
 from modular_manifolds.linalg.msign import msign, msign_skew, newton_schulz_polish
 from modular_manifolds.linalg.nuclear_norm import nuclear_norm

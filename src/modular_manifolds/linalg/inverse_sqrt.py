@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg.finite import check_finite
-from modular_manifolds.linalg.precision import Precision, check_precision, working_dtype
+from modular_manifolds.linalg.checks import check_matrix
+from modular_manifolds.linalg.precision import Precision
 from modular_manifolds.linalg.scaling import largest_entry
 from modular_manifolds.linalg.symmetry import sym
 
@@ -30,12 +30,9 @@ def inverse_sqrt(
         TypeError: x is not a real floating-point tensor.
         ValueError: x is not square, the precision is unknown, or x is not finite and `check` is on.
     """
-    check_precision(precision)
-    dtype = working_dtype(x.dtype)
-    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
-        raise ValueError(f"{name} must be a square matrix or a batch of them, got shape {tuple(x.shape)}")
-    if check:
-        check_finite(x, name)
+    dtype = check_matrix(x, precision, check, name)
+    if x.shape[-1] != x.shape[-2]:
+        raise ValueError(f"{name} must be square, got shape {tuple(x.shape)}")
     scale = largest_entry(x.to(dtype))
     unit = x.to(dtype) / scale
     broken = ~torch.isfinite(unit).all(-1).all(-1)[..., None, None]  # eigh raises on NaN, which is to be passed on

@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg.finite import check_finite
+from modular_manifolds.linalg.checks import check_matrix
 from modular_manifolds.linalg.polar_express import Quintic, schedule
-from modular_manifolds.linalg.precision import Precision, check_precision, working_dtype
+from modular_manifolds.linalg.precision import Precision
 from modular_manifolds.linalg.scaling import largest_entry
 from modular_manifolds.linalg.symmetry import skew
 
@@ -40,12 +40,7 @@ def msign(
         TypeError: x is not a real floating-point tensor.
         ValueError: x is no matrix, the precision is unknown, or x is not finite and `check` is on.
     """
-    check_precision(precision)
-    dtype = working_dtype(x.dtype)
-    if x.ndim < 2:
-        raise ValueError(f"{name} must be a matrix or a batch of them, got shape {tuple(x.shape)}")
-    if check:
-        check_finite(x, name)
+    dtype = check_matrix(x, precision, check, name)
     if x.shape[-2] < x.shape[-1]:
         return msign(x.mT, precision).mT
     unit = x.to(dtype) / largest_entry(x.to(dtype))

@@ -24,7 +24,6 @@ class Manifold(ABC):
     def retract(self, x: Float[Tensor, "*b m n"], u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """The point reached from x along the tangent vector u: x + u up to second order in u, and on the manifold."""
 
-    @abstractmethod
     def random(
         self,
         shape: Sequence[int],
@@ -34,6 +33,12 @@ class Manifold(ABC):
         device: torch.device | str | None = None,
     ) -> Float[Tensor, "*b m n"]:
         """A random point of the given shape, uniform where the manifold has a uniform law."""
+        normal = torch.randn(tuple(shape), generator=generator, dtype=torch.float64, device=device)
+        return self.from_gaussian(normal).to(dtype or torch.get_default_dtype())
+
+    def from_gaussian(self, normal: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
+        """A random point made of standard normal entries: the nearest, unless there is a better way."""
+        return self.project(normal)
 
     @abstractmethod
     def matrix_dimension(self, m: int, n: int) -> int:
@@ -48,15 +53,6 @@ class Manifold(ABC):
     @abstractmethod
     def violation(self, x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         """How far x is off the manifold, relative to its radius; 0 on it."""
-
-
-def gaussian(
-    shape: Sequence[int],
-    generator: torch.Generator | None,
-    device: torch.device | str | None,
-) -> Float[Tensor, "*b m n"]:
-    """Standard normal entries in float64, from which the uniform laws are made."""
-    return torch.randn(tuple(shape), generator=generator, dtype=torch.float64, device=device)
 
 
 def check_radius(radius: float) -> None:

@@ -1,6 +1,5 @@
 """Matrices whose rows, or columns, all have one length."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from modular_manifolds.linalg import length, normalise, working_dtype
-from modular_manifolds.manifolds.manifold import Manifold, check_radius, gaussian
+from modular_manifolds.manifolds.manifold import Manifold, check_radius
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,6 @@ class Oblique(Manifold):
     def retract(self, x: Float[Tensor, "*b m n"], u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """radius (x_i + u_i) / ||x_i + u_i|| for every row i."""
         return self.radius * normalise(x + u, self.along)
-
-    def random(
-        self,
-        shape: Sequence[int],
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Float[Tensor, "*b m n"]:
-        return self.project(gaussian(shape, generator, device)).to(dtype or torch.get_default_dtype())
 
     def matrix_dimension(self, m: int, n: int) -> int:
         return m * max(n - 1, 0) if self.axis == "rows" else n * max(m - 1, 0)

@@ -1,6 +1,5 @@
 """Matrices of one Frobenius norm."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from modular_manifolds.linalg import length, normalise, working_dtype
-from modular_manifolds.manifolds.manifold import Manifold, check_radius, gaussian
+from modular_manifolds.manifolds.manifold import Manifold, check_radius
 
 
 @dataclass(frozen=True)
@@ -33,16 +32,6 @@ class Sphere(Manifold):
     def retract(self, x: Float[Tensor, "*b m n"], u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """radius (x + u) / ||x + u||."""
         return self.radius * normalise(x + u)
-
-    def random(
-        self,
-        shape: Sequence[int],
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Float[Tensor, "*b m n"]:
-        return self.project(gaussian(shape, generator, device)).to(dtype or torch.get_default_dtype())
 
     def matrix_dimension(self, m: int, n: int) -> int:
         return max(m * n - 1, 0)

@@ -1,6 +1,5 @@
 """Matrices whose singular values are all equal."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from modular_manifolds.linalg import msign, sym, working_dtype
-from modular_manifolds.manifolds.manifold import Manifold, check_radius, gaussian
+from modular_manifolds.manifolds.manifold import Manifold, check_radius
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Stiefel(Manifold):
         polar = msign(x.to(working_dtype(x.dtype)))
         if bool((Stiefel().violation(polar) < 1e-3).all()):
             return (self.radius * polar).to(x.dtype)
-        haar = self._haar(x.shape[-2:], torch.Generator().manual_seed(0), "cpu").to(polar)
+        haar = Stiefel().random(x.shape[-2:], generator=torch.Generator().manual_seed(0), device="cpu").to(polar)
         # in float32, one filling in some thousands is itself too close to singular on the null space of x
         for filling in (haar, haar.flip(-1)):
             missing = filling - polar @ (polar.mT @ filling)
@@ -44,28 +43,12 @@ class Stiefel(Manifold):
         """radius times the polar factor of x + u, whose singular values are at least radius for a tangent u."""
         return self.radius * msign(x + u)
 
-    def random(
-        self,
-        shape: Sequence[int],
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> Float[Tensor, "*b m n"]:
-        return self.radius * self._haar(shape, generator, device).to(dtype or torch.get_default_dtype())
-
-    def _haar(
-        self, shape: Sequence[int], generator: torch.Generator | None, device: torch.device | str | None
-    ) -> Float[Tensor, "*b m n"]:
-        """Uniform on the orthonormal matrices: Q of a Gaussian, with the signs that make R's diagonal positive.
-
-        Mezzadri 2007, "How to generate random matrices from the classical compact groups".
-        """
-        normal = gaussian(shape, generator, device)
-        wide = normal.shape[-2] < normal.shape[-1]
-        q, r = torch.linalg.qr(normal.mT if wide else normal)
-        q = q * torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).unsqueeze(-2)
-        return q.mT if wide else q
+    def from_gaussian(self, normal: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
+        """Uniform: Q of the Gaussian, with the signs that make R's diagonal positive (Mezzadri 2007, section 5)."""
+        if normal.shape[-2] < normal.shape[-1]:
+            return self.from_gaussian(normal.mT).mT
+        q, r = torch.linalg.qr(normal)
+        return self.radius * q * torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).unsqueeze(-2)
 
     def matrix_dimension(self, m: int, n: int) -> int:
         k = min(m, n)
