@@ -4,11 +4,10 @@ from dataclasses import dataclass, fields, is_dataclass
 from inspect import isabstract
 from typing import Any, NamedTuple, TypeVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import Precision, check_precision, largest_entry, length, working_dtype
+from modular_manifolds.linalg import Precision, check_precision, largest_entry, length, rounding, working_dtype
 from modular_manifolds.lmo import Solver, bounds, find_direction, landings
 from modular_manifolds.manifolds import Manifold
 from modular_manifolds.norms import Norm
@@ -106,14 +105,14 @@ class Geometry:
         """
         _check(w, g)
         _check(w, a)
-        eps = max(_eps(w), _eps(g))
+        resolution = 4 * max(rounding(x.shape, working_dtype(x.dtype)) for x in (w, g))
         w, g, a = w.double(), g.double(), a.double()
         scale = largest_entry(g)
         g = g / scale
         bound = bounds.find(self.manifold, self.norm)
         upper = bound(self.manifold, self.norm, w, g) if bound else self.norm.dual(self.manifold.to_tangent(w, g))
         value = -(g * a).sum((-2, -1))
-        resolved = upper > 16 * eps * self.norm.dual(g)
+        resolved = upper > resolution * self.norm.dual(g)
         gap = ((upper - value) / upper).where(resolved, 0.0)
         size = length(a)
         tangency = length(a - self.manifold.to_tangent(w, a)) / size.masked_fill(size == 0, 1.0)
@@ -175,8 +174,3 @@ def _check(w: Tensor, g: Tensor) -> None:
     if w.shape != g.shape:
         raise ValueError(f"weight and gradient must have one shape, got {tuple(w.shape)} and {tuple(g.shape)}")
     working_dtype(g.dtype)
-
-
-def _eps(x: Tensor) -> float:
-    """Rounding unit of the dtype that x is computed in."""
-    return torch.finfo(working_dtype(x.dtype)).eps

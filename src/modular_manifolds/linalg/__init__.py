@@ -5,7 +5,7 @@ from modular_manifolds.linalg.inverse_sqrt import inverse_sqrt
 from modular_manifolds.linalg.msign import msign, msign_skew, newton_schulz_polish
 from modular_manifolds.linalg.nuclear_norm import nuclear_norm
 from modular_manifolds.linalg.precision import Precision, check_precision, working_dtype
-from modular_manifolds.linalg.scaling import drop_rounding, largest_entry, length, normalise
+from modular_manifolds.linalg.scaling import drop_rounding, largest_entry, length, normalise, rounding
 from modular_manifolds.linalg.spectral_norm import spectral_norm
 from modular_manifolds.linalg.symmetry import skew, sym
 
@@ -22,6 +22,7 @@ __all__ = [
     "newton_schulz_polish",
     "normalise",
     "nuclear_norm",
+    "rounding",
     "skew",
     "spectral_norm",
     "sym",

@@ -38,5 +38,12 @@ def drop_rounding(t: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], axes: 
     A direction is t divided by its length: without this, a gradient that is normal to the manifold would send the
     weights off, at full speed, in the direction of its own rounding.
     """
-    noise = 8 * torch.finfo(g.dtype).eps * length(g, axes)
-    return t.masked_fill(length(t, axes) <= noise, 0.0)
+    return t.masked_fill(length(t, axes) <= rounding(g.shape, g.dtype) * length(g, axes), 0.0)
+
+
+def rounding(shape: torch.Size, dtype: torch.dtype) -> float:
+    """How long, relative to an m x n gradient, the rounding error of projecting it may be.
+
+    Measured on gradients normal to the Stiefel manifold: 0.2 sqrt(max(m, n)) eps, for sums of that many products.
+    """
+    return torch.finfo(dtype).eps * max(8.0, 0.5 * max(shape[-2:]) ** 0.5)
