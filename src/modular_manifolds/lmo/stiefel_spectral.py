@@ -10,7 +10,7 @@ skew(G W^T) has rank at most 2n and acts on the span of [W, G] alone. Where m > 
 basis of that span, in which W and G are 2n x n: the same formula, with nothing to invert when G is rank-deficient.
 """
 
-from math import ceil, pi
+from math import ceil, pi, sin
 
 import torch
 from jaxtyping import Float
@@ -50,12 +50,16 @@ def stiefel_spectral_landing(
     values that the msign left between 0 and 1 put w^T w off by at most t^4 / 16, which the polish cubes; so a large
     angle is turned in parts. An lr on an accelerator is not read, and turned in one.
     """
-    t = torch.as_tensor(lr, dtype=w.dtype) * (norm.unit(w.shape) / manifold.radius)
-    parts = 1
-    if t.device.type == "cpu":
-        t = t.remainder(2 * pi)  # a full turn changes nothing
-        parts = max(1, ceil(float(t) / LARGEST_TURN))
-    sine, versine = (t / parts).sin(), 2 * (t / parts / 2).sin() ** 2
+    scale = norm.unit(w.shape) / manifold.radius
+    sine: float | Tensor
+    versine: float | Tensor
+    if isinstance(lr, Tensor) and lr.device.type != "cpu":
+        parts = 1
+        sine, versine = (lr * scale).sin(), 2 * (lr * scale / 2).sin() ** 2
+    else:
+        t = float(lr) * scale % (2 * pi)  # a full turn changes nothing
+        parts = max(1, ceil(t / LARGEST_TURN))
+        sine, versine = sin(t / parts), 2 * sin(t / parts / 2) ** 2
     tall_w, tall_g, basis = _reduce(w, g)
     omega = _generator(tall_w, tall_g, precision)
     moved = tall_w
@@ -63,7 +67,7 @@ def stiefel_spectral_landing(
         if part > 0:
             moved = newton_schulz_polish(moved, manifold.gram_error(moved))
         turn = omega @ moved
-        moved = moved + (omega @ turn * versine - turn * sine)
+        moved = moved - sine * turn + versine * (omega @ turn)
     tall = (w if w.shape[-2] >= w.shape[-1] else w.mT) + (moved - tall_w if basis is None else basis @ (moved - tall_w))
     polished = newton_schulz_polish(tall, manifold.gram_error(tall))
     return polished if w.shape[-2] >= w.shape[-1] else polished.mT
