@@ -36,7 +36,8 @@ class Geometry:
         manifold: where the weight lives.
         norm: how long an update is.
         solver: another algorithm for the direction than the table's own.
-        precision: of matrix functions; see `modular_manifolds.linalg.Precision`.
+        precision: of the matrix functions in the direction; see `modular_manifolds.linalg.Precision`. Directions that
+            need none are exact either way, and every landing is in float32 or float64.
 
     Raises:
         NoLMOError: the table has no direction for this pair, and no solver is given.

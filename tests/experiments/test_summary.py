@@ -20,6 +20,7 @@ def test_groups_gather_seeds_and_sort_learning_rates(make_result):
     assert [group.lr for group in groups] == [0.1, 0.3]
     assert groups[1].test_accuracy.mean == 52.0
     assert groups[1].step_milliseconds == 5.0
+    assert groups[1].step_time == "5"
 
 
 def test_best_is_by_mean_test_accuracy(make_result):

@@ -78,8 +78,9 @@ def step_time(best: Mapping[str, Group]) -> Plot:
     times = {method: group.step_milliseconds for method, group in best.items()}
     with _axes() as (figure, axes):
         for row, (method, time) in enumerate(times.items()):
+            label = best[method].step_time
             axes.barh(row, time, color=_style(method)["color"], height=0.62)
-            axes.annotate(f"{time:.3g}", (time, row), (4, 0), textcoords="offset points", va="center", color=INK)
+            axes.annotate(label, (time, row), (4, 0), textcoords="offset points", va="center", color=INK)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(_PLAIN_NUMBERS)
         axes.set_xlim(min(times.values()) / 3, max(times.values()) * 3)

@@ -55,6 +55,12 @@ class Group:
         return 1000 * fmean(result.optimizer_seconds / result.steps for result in self.results)
 
     @property
+    def step_time(self) -> str:
+        """The same to three digits, and never as a power of ten."""
+        time = self.step_milliseconds
+        return f"{time:.0f}" if time >= 1000 else f"{time:.3g}"
+
+    @property
     def singular_value_range(self) -> tuple[float, float]:
         """Smallest and largest over all layers and seeds."""
         layers = [layer for result in self.results for layer in result.layers]

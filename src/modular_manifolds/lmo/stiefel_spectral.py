@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import Precision, drop_rounding, msign_skew, newton_schulz_polish, nuclear_norm, skew
+from modular_manifolds.linalg import Precision, drop_rounding, msign_skew, nuclear_norm, skew
 from modular_manifolds.lmo.table import bounds, directions, landings
 from modular_manifolds.manifolds import Stiefel
 from modular_manifolds.norms import Spectral
@@ -65,12 +65,11 @@ def stiefel_spectral_landing(
     moved = tall_w
     for part in range(parts):
         if part > 0:
-            moved = newton_schulz_polish(moved, manifold.gram_error(moved))
+            moved = manifold.polish(moved)
         turn = omega @ moved
         moved = moved - sine * turn + versine * (omega @ turn)
-    tall = (w if w.shape[-2] >= w.shape[-1] else w.mT) + (moved - tall_w if basis is None else basis @ (moved - tall_w))
-    polished = newton_schulz_polish(tall, manifold.gram_error(tall))
-    return polished if w.shape[-2] >= w.shape[-1] else polished.mT
+    # as a correction to w, so that small steps are not rounded away in the change of basis
+    return manifold.polish(w + _restore(moved - tall_w, w, basis))
 
 
 @bounds.register(Stiefel, Spectral)
