@@ -9,11 +9,12 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)  ## train a small network with every method on handwritten digits, and write a report
 	$(BIN)/modular-manifolds compare --data digits --out runs/digits
 
+# one thread a process: the matrices are small, and threads that compete are far slower than one
 test: $(STAMP)  ## the test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
 
 test-slow: $(STAMP)  ## the checks that take minutes
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m slow
 
 lint: $(STAMP)  ## style and types
 	$(BIN)/ruff check .

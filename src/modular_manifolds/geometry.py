@@ -1,16 +1,16 @@
 """A geometry: the manifold a weight lives on, and the norm that says how long an update to it is."""
 
-from dataclasses import dataclass, fields, is_dataclass
-from inspect import isabstract
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
 
 from modular_manifolds.linalg import Precision, check_precision, largest_entry, length, rounding, working_dtype
-from modular_manifolds.lmo import Solver, bounds, find_direction, landings
+from modular_manifolds.lmo import Rule, Solver, find_direction, land, upper_bound
 from modular_manifolds.manifolds import Manifold
 from modular_manifolds.norms import Norm
+from modular_manifolds.plain_data import describe, rebuild
 
 
 class Certificate(NamedTuple):
@@ -56,34 +56,59 @@ class Geometry:
         else:
             self.solver.check_pair(self.manifold, self.norm)
 
-    def lmo(self, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
+    @property
+    def remembers(self) -> bool:
+        """Whether the direction is found by an iteration that does well to start where it ended the last time."""
+        return getattr(self.solver or find_direction(self.manifold, self.norm), "remembers", False)
+
+    def lmo(
+        self, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], memory: Float[Tensor, "*b m n"] | None = None
+    ) -> Float[Tensor, "*b m n"]:
         """The A that minimises <g, A> over tangent vectors at w with norm(A) <= 1; the update is w + lr * A.
+
+        Args:
+            w: weights.
+            g: gradients there.
+            memory: for a geometry that `remembers`: where the last call ended, zeros at first; overwritten.
 
         Raises:
             TypeError: w or g is not a real floating-point tensor.
             ValueError: w is no matrix, or g has another shape.
         """
         _check(w, g)
-        return self._direction(*self._prepare(w, g)).to(w.dtype)
+        return self._direction(*self._prepare(w, g), memory).to(w.dtype)
 
     def step(
-        self, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], lr: float | Tensor
+        self,
+        w: Float[Tensor, "*b m n"],
+        g: Float[Tensor, "*b m n"],
+        lr: float | Tensor,
+        memory: Float[Tensor, "*b m n"] | None = None,
     ) -> Float[Tensor, "*b m n"]:
         """The next weight: as far as `lr` along the steepest descent direction, and back on the manifold.
+
+        Args:
+            w: weights.
+            g: gradients there.
+            lr: length of the step in the norm.
+            memory: as for `lmo`.
 
         Raises:
             TypeError, ValueError: as for `lmo`.
         """
         _check(w, g)
         w_, g_ = self._prepare(w, g)
-        landing = landings.find(self.manifold, self.norm) if self.solver is None else None
-        if landing is not None:
-            return landing(self.manifold, self.norm, w_, g_, lr, self.precision).to(w.dtype)
-        return self.manifold.retract(w_, self._direction(w_, g_) * lr).to(w.dtype)
+        if self.solver is None and memory is None:
+            return land(self.manifold, self.norm, w_, g_, lr, self.precision).to(w.dtype)
+        return self.manifold.retract(w_, self._direction(w_, g_, memory) * lr).to(w.dtype)
 
-    def _direction(self, w: Tensor, g: Tensor) -> Tensor:
-        direction = self.solver or find_direction(self.manifold, self.norm)
-        return direction(self.manifold, self.norm, w, g, self.precision)
+    def _direction(self, w: Tensor, g: Tensor, memory: Tensor | None) -> Tensor:
+        direction: Rule = self.solver or find_direction(self.manifold, self.norm)
+        if memory is None:
+            return direction(self.manifold, self.norm, w, g, self.precision)
+        if not self.remembers:
+            raise ValueError(f"{self.manifold} x {self.norm} has nothing to remember; leave out `memory`")
+        return direction(self.manifold, self.norm, w, g, self.precision, memory)
 
     def _prepare(self, w: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """Both in the dtype to compute in, and g scaled to a largest entry of 1, as no direction depends on its size.
@@ -99,7 +124,8 @@ class Geometry:
     ) -> Certificate:
         """How good the direction `a` is, in float64 and independently of how it was found.
 
-        The upper bound is by weak duality: norm.dual(g + any normal vector); for pairs in the table it is tight.
+        The upper bound is by weak duality, norm.dual(g + any normal vector). It is tight for pairs with a closed form;
+        for the others it is the best that was found, in float64 and with more effort than the direction.
 
         Raises:
             TypeError, ValueError: as for `lmo`.
@@ -110,22 +136,22 @@ class Geometry:
         w, g, a = w.double(), g.double(), a.double()
         scale = largest_entry(g)
         g = g / scale
-        bound = bounds.find(self.manifold, self.norm)
-        upper = bound(self.manifold, self.norm, w, g) if bound else self.norm.dual(self.manifold.to_tangent(w, g))
+        upper = upper_bound(self.manifold, self.norm, w, g)
         value = -(g * a).sum((-2, -1))
-        resolved = upper > resolution * self.norm.dual(g)
+        resolved = upper > resolution * self.norm.dual(self.manifold.unwhiten(w, g))
         gap = ((upper - value) / upper).where(resolved, 0.0)
         size = length(a)
         tangency = length(a - self.manifold.to_tangent(w, a)) / size.masked_fill(size == 0, 1.0)
         scale = scale[..., 0, 0]
-        return Certificate(value * scale, upper * scale, gap, tangency[..., 0, 0], self.norm(a))
+        norm = self.norm(self.manifold.whiten(w, a))
+        return Certificate(value * scale, upper * scale, gap, tangency[..., 0, 0], norm)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data (strings, numbers, dicts) from which `from_dict` rebuilds the geometry."""
+        """Plain data (strings, numbers, dicts, lists) from which `from_dict` rebuilds the geometry."""
         return {
-            "manifold": _describe(self.manifold),
-            "norm": _describe(self.norm),
-            "solver": None if self.solver is None else _describe(self.solver),
+            "manifold": describe(self.manifold),
+            "norm": describe(self.norm),
+            "solver": None if self.solver is None else describe(self.solver),
             "precision": self.precision,
         }
 
@@ -138,35 +164,11 @@ class Geometry:
         """
         solver = data["solver"]
         return cls(
-            _rebuild(Manifold, data["manifold"]),
-            _rebuild(Norm, data["norm"]),
-            None if solver is None else _rebuild(Solver, solver),
+            rebuild(Manifold, data["manifold"]),
+            rebuild(Norm, data["norm"]),
+            None if solver is None else rebuild(Solver, solver),
             data["precision"],
         )
-
-
-T = TypeVar("T")
-
-
-def _describe(part: object) -> dict[str, Any]:
-    """A frozen dataclass as its type's name and its fields."""
-    assert is_dataclass(part)
-    values = {f.name: getattr(part, f.name) for f in fields(part)}
-    # a NumPy float is a float too, but no plain data
-    return {"type": type(part).__name__} | {k: float(v) if isinstance(v, float) else v for k, v in values.items()}
-
-
-def _rebuild(base: type[T], data: dict[str, Any]) -> T:
-    known = [kind for kind in _subclasses(base) if not isabstract(kind)]
-    found = [kind for kind in known if kind.__name__ == data["type"]]
-    if len(found) != 1:
-        names = ", ".join(sorted(kind.__name__ for kind in known))
-        raise ValueError(f"{len(found)} types of {base.__name__} are called {data['type']!r}; known are {names}")
-    return found[0](**{name: value for name, value in data.items() if name != "type"})
-
-
-def _subclasses(base: type[T]) -> list[type[T]]:
-    return [kind for child in base.__subclasses__() for kind in (child, *_subclasses(child))]
 
 
 def _check(w: Tensor, g: Tensor) -> None:

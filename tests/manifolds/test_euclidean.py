@@ -25,3 +25,13 @@ def test_random_is_standard_normal():
     assert abs(x.mean()) < 0.02
     assert abs(x.var() - 1) < 0.03
     assert abs(x.pow(4).mean() - 3) < 0.2
+
+
+def test_geodesics_are_straight():
+    torch.manual_seed(0)
+    x, y = torch.randn(2, 4, 3), torch.randn(2, 4, 3)
+    assert torch.equal(SPACE.exp(x, y), x + y)
+    assert torch.equal(SPACE.log(x, y), y - x)
+    assert torch.allclose(SPACE.distance(x, y), (y - x).flatten(1).norm(dim=1))
+    assert torch.equal(SPACE.transport(x, y, y), y)
+    assert torch.allclose(SPACE.distance(1e30 * x, 1e30 * y), 1e30 * SPACE.distance(x, y))

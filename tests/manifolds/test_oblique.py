@@ -27,6 +27,14 @@ def test_is_a_sphere_for_every_row(matrices):
     assert torch.allclose(each(tangent), sphere.to_tangent(each(point), each(g)))
     assert torch.allclose(each(rows.retract(point, tangent)), sphere.retract(each(point), each(tangent)))
     assert torch.allclose(rows.violation(g), sphere.violation(each(g)).amax(-1))
+    end = rows.exp(point, tangent)
+    assert torch.allclose(each(end), sphere.exp(each(point), each(tangent)))
+    other = rows.project(g)
+    assert torch.allclose(each(rows.log(point, other)), sphere.log(each(point), each(other)))
+    assert torch.allclose(rows.distance(point, other), sphere.distance(each(point), each(other)).norm(dim=-1))
+    moved = rows.transport(point, tangent, rows.to_tangent(point, other))
+    expected = sphere.transport(each(point), each(tangent), sphere.to_tangent(each(point), each(other)))
+    assert torch.allclose(each(moved), expected)
 
 
 def test_rows_and_columns():
@@ -55,3 +63,19 @@ def test_dimension(axis, dimension):
 def test_axis_must_be_rows_or_columns(axis):
     with pytest.raises(ValueError, match=r"'rows' or 'columns', got "):
         Oblique(axis)
+
+
+def test_opposite_rows_have_a_shortest_way_each():
+    x = torch.eye(3, dtype=torch.float64)
+    y = torch.diag(torch.tensor([-1.0, 1.0, -1.0], dtype=torch.float64))
+    for oblique in (Oblique("rows"), Oblique("columns")):
+        assert oblique.distance(x, y).item() == pytest.approx(2**0.5 * torch.pi)
+        assert torch.allclose(oblique.exp(x, oblique.log(x, y)), y, atol=1e-15)
+
+
+def test_rows_of_one_entry_may_have_no_path():
+    x = torch.tensor([[1.0], [1.0]])
+    assert Oblique("rows").distance(x, x).item() == 0
+    assert Oblique("columns").distance(Oblique("columns").project(x), Oblique("columns").project(-x)) > 3
+    with pytest.raises(ValueError, match="different components"):
+        Oblique("rows").distance(x, torch.tensor([[1.0], [-1.0]]))

@@ -1,10 +1,13 @@
 """Closed forms of the Stiefel manifold, against singular vectors in float64."""
 
+import math
+
 import pytest
 import torch
+from scipy.linalg import expm
 from torch import Tensor
 
-from modular_manifolds.manifolds import Stiefel
+from modular_manifolds.manifolds import NoClosedFormError, Stiefel
 
 SHAPES = [(5, 5), (9, 4), (4, 9), (6, 1), (2, 8, 3)]
 
@@ -66,6 +69,56 @@ def test_retract_is_the_polar_factor_of_the_sum(shape):
     assert torch.allclose(Stiefel(3.0).retract(x, u), 3 * polar(x + u), atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("shape", [(1, 1), (6, 1), (20, 20), (40, 17), (17, 40), (2, 3, 24, 8)], ids=str)
+@pytest.mark.parametrize("radius", [1.0, 1e-6, 3e5])
+def test_retract_is_exact_for_steps_of_all_sizes(dtype, shape, radius):
+    """Whatever number of terms a size of step asks for, also within one batch."""
+    manifold = Stiefel(radius)
+    x = manifold.random(shape, dtype=dtype)
+    u = manifold.to_tangent(x, normal(*shape).to(dtype))
+    u = u / torch.linalg.matrix_norm(u, 2, keepdim=True).clamp(min=1e-300 if dtype == torch.float64 else 1e-30)
+    if len(shape) > 2:
+        u = u * torch.logspace(-3, 0, 6, dtype=dtype).reshape(2, 3, 1, 1)
+    sizes = [0.0, 1e-7, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0, 3.0, 30.0, 1e4]
+    for size in sizes:
+        y = x + size * radius * u
+        error = (manifold.retract(x, size * radius * u).double() / radius - polar(y.double())).abs().max()
+        assert error <= (30 if size < 0.5 else 100) * torch.finfo(dtype).eps
+        assert manifold.violation(manifold.retract(x, size * radius * u)).max() <= 10 * torch.finfo(dtype).eps
+
+
+def test_retract_does_not_round_small_steps_away():
+    """A step that float32 can just store arrives: a hundred of them go a hundred times as far."""
+    start = Stiefel().random((64, 32), dtype=torch.float32)
+    x, g = start.clone(), normal(64, 32).float()
+    step = 1e-6
+    for _ in range(100):
+        u = Stiefel().to_tangent(x, g)
+        x = Stiefel().retract(x, u * (step / u.norm()))
+    u = Stiefel().to_tangent(start, g)
+    assert (x - start).norm().item() == pytest.approx(100 * step, rel=0.01)
+    assert ((x - start) * u).sum() / u.norm() > 0.99 * 100 * step
+
+
+@pytest.mark.parametrize("off", [0.5, 1.5, 1e-30, 1e30])
+def test_retract_lands_from_off_the_manifold(off):
+    x = off * Stiefel().random((9, 4), dtype=torch.float64)
+    x[:, 0] *= 0.1
+    y = Stiefel().retract(x, torch.zeros_like(x))
+    assert torch.allclose(y, polar(x), atol=1e-12)
+
+
+def test_retract_passes_nan_on_to_its_own_matrix_only():
+    x = Stiefel().random((2, 5, 3), dtype=torch.float64)
+    u = 0.1 * Stiefel().to_tangent(x, normal(2, 5, 3))
+    alone = Stiefel().retract(x[1], u[1])
+    u[0, 1, 1] = torch.nan
+    y = Stiefel().retract(x, u)
+    assert y[0].isnan().any()
+    assert torch.allclose(y[1], alone, atol=1e-12)
+
+
 @pytest.mark.parametrize(("m", "n"), [(3, 3), (4, 2), (2, 4)])
 def test_random_is_uniform(m, n):
     """Every row or column along the longer axis is uniform on a sphere, and a square x has either orientation."""
@@ -93,3 +146,96 @@ def test_violation_is_the_worst_entry_of_the_gram_matrix():
 )
 def test_dimension(shape, dimension):
     assert Stiefel().dimension(shape) == dimension
+
+
+def matrix_exp(x: Tensor) -> Tensor:
+    """SciPy's, as that of torch has a wrong coefficient (pytorch/pytorch issue 196592)."""
+    return torch.from_numpy(expm(x.numpy()))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_exp_is_the_formula_of_edelman_arias_and_smith(shape):
+    """Equation 2.42 as it is printed, whose blocks are not balanced and lose digits for long steps."""
+    stiefel = Stiefel(0.7)
+    x = stiefel.random(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    u = stiefel.to_tangent(x, 0.3 * normal(*shape))
+    y, v = (x / 0.7, u / 0.7) if shape[-2] >= shape[-1] else (x.mT / 0.7, u.mT / 0.7)
+    a, s, eye = y.mT @ v, v.mT @ v, torch.eye(y.shape[-1], dtype=y.dtype).expand(*y.shape[:-2], -1, -1)
+    block = torch.cat([torch.cat([a, -s], -1), torch.cat([eye, a], -1)], -2)
+    end = 0.7 * torch.cat([y, v], -1) @ matrix_exp(block)[..., : y.shape[-1]] @ matrix_exp(-a)
+    assert torch.allclose(stiefel.exp(x, u), end if shape[-2] >= shape[-1] else end.mT, atol=1e-13)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_exp_where_the_part_outside_the_span_has_little_rank(rank):
+    """Its basis is then arbitrary in part. The end stays in the space of x and u, where all happens."""
+    x = torch.eye(9, 4, dtype=torch.float64)
+    u = x @ (normal(4, 4) - normal(4, 4).mT) / 3
+    u[4:] = normal(5, rank, seed=1) @ normal(rank, 4, seed=2)
+    y = Stiefel().exp(x, u)
+    halves = x, u / 2
+    for _ in range(2):  # the same way in two halves, the second by transporting the velocity as the derivative
+        halves = (
+            Stiefel().exp(*halves),
+            (Stiefel().exp(x, (0.5 + 1e-6) * u) - Stiefel().exp(x, (0.5 - 1e-6) * u)) / 4e-6,
+        )
+    assert Stiefel().violation(y) < 1e-14
+    assert torch.linalg.matrix_rank(torch.cat([x, y], -1), atol=1e-12) == 4 + rank
+    assert torch.allclose(halves[0], y, atol=1e-8)
+
+
+def test_square_geodesics_are_those_of_the_rotation_group():
+    x = Stiefel(3.0).random((2, 5, 5), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    a, b = (0.3 * (normal(2, 5, 5, seed=i) - normal(2, 5, 5, seed=i).mT) for i in (1, 2))
+    assert torch.allclose(Stiefel(3.0).exp(x, x @ a), x @ matrix_exp(a), atol=1e-13)
+    half = matrix_exp(a / 2)
+    assert torch.allclose(Stiefel(3.0).transport(x, x @ a, x @ b), x @ half @ b @ half, atol=1e-13)
+    assert torch.allclose(Stiefel(3.0).distance(x, x @ matrix_exp(a)), 3 * a.flatten(1).norm(dim=1), atol=1e-13)
+
+
+@pytest.mark.parametrize("gap", [1e-2, 1e-6, 1e-9, 1e-12, 0.0])
+def test_log_near_a_half_turn(gap):
+    q = Stiefel().random((6, 6), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    angles = torch.tensor([math.pi - gap, 0.3], dtype=torch.float64)
+    turn = torch.zeros(6, 6, dtype=torch.float64)
+    turn[0, 1], turn[2, 3] = angles
+    a = q @ (turn - turn.mT) @ q.mT
+    y = q @ matrix_exp(a)
+    assert Stiefel().distance(q, y).item() == pytest.approx(math.sqrt(2) * angles.norm().item(), rel=1e-14)
+    assert torch.allclose(Stiefel().exp(q, Stiefel().log(q, y)), y, atol=1e-13)
+    if gap > 1e-11:
+        assert torch.allclose(Stiefel().log(q, y), q @ a, atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (2, 4, 1)], ids=str)
+def test_no_closed_form_unless_square(shape):
+    x = Stiefel().random(shape)
+    for question in (Stiefel().log, Stiefel().distance, lambda x, y: Stiefel().transport(x, x, y)):
+        with pytest.raises(
+            NoClosedFormError, match=r"Stiefel\(radius=1.0\) has no closed form .* of non-square matrices"
+        ):
+            question(x, x)
+
+
+@pytest.mark.parametrize("n", [1, 4, 5])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_component_is_the_sign_of_the_determinant_and_is_kept(n, dtype):
+    stiefel = Stiefel(1e-3)
+    rotation = stiefel.random((n, n), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    rotation[0] *= torch.linalg.det(rotation).sign()
+    x = torch.stack([rotation, rotation.flip(-1) if n in (2, 3) else rotation * (1 - 2 * torch.eye(n)[0])]).to(dtype)
+    assert stiefel.component(x).tolist() == [1, -1]
+    assert stiefel.component(x).dtype == dtype
+    for size in (0.1, 1.0, 3.0, 30.0):
+        u = stiefel.to_tangent(x, size * stiefel.radius * normal(2, n, n).to(dtype))
+        assert stiefel.component(stiefel.retract(x, u)).tolist() == [1, -1]
+        assert stiefel.component(stiefel.exp(x, u)).tolist() == [1, -1]
+    for question in (stiefel.log, stiefel.distance):
+        with pytest.raises(ValueError, match="different components"):
+            question(x, x.flip(0))
+
+
+def test_component_of_a_connected_manifold():
+    for shape in ((5, 3), (3, 5), (0, 3, 2), (2, 0, 3), (2, 3, 1)):
+        assert torch.equal(Stiefel().component(torch.zeros(shape)), torch.ones(shape[:-2]))
+    assert torch.equal(Stiefel().component(torch.zeros(2, 0, 0)), torch.ones(2))

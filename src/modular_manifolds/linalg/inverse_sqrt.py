@@ -6,7 +6,7 @@ from torch import Tensor
 
 from modular_manifolds.linalg.checks import check_matrix
 from modular_manifolds.linalg.precision import Precision
-from modular_manifolds.linalg.scaling import largest_entry
+from modular_manifolds.linalg.symmetric_function import eigenpairs
 from modular_manifolds.linalg.symmetry import sym
 
 
@@ -33,12 +33,9 @@ def inverse_sqrt(
     dtype = check_matrix(x, precision, check, name)
     if x.shape[-1] != x.shape[-2]:
         raise ValueError(f"{name} must be square, got shape {tuple(x.shape)}")
-    scale = largest_entry(x.to(dtype))
-    unit = x.to(dtype) / scale
-    broken = ~torch.isfinite(unit).all(-1).all(-1)[..., None, None]  # eigh raises on NaN, which is to be passed on
-    values, vectors = torch.linalg.eigh(sym(unit).masked_fill(broken, 0.0))
-    kept = values > x.shape[-1] * torch.finfo(dtype).eps * values[..., -1:]
-    scaled = vectors * torch.where(kept, values, 1.0).rsqrt().masked_fill(~kept, 0.0).unsqueeze(-2)
+    values, vectors = eigenpairs(x.to(dtype))
+    null = values <= x.shape[-1] * torch.finfo(dtype).eps * values[..., -1:]
+    scaled = vectors * torch.where(null, 0.0, values.masked_fill(null, 1.0).rsqrt()).unsqueeze(-2)
     if precision == "fast":
         scaled, vectors = scaled.bfloat16(), vectors.bfloat16()
-    return (sym((scaled @ vectors.mT).to(dtype)) / scale.sqrt()).masked_fill(broken, torch.nan).to(x.dtype)
+    return sym((scaled @ vectors.mT).to(dtype)).to(x.dtype)

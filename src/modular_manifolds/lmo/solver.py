@@ -1,6 +1,7 @@
 """What may stand in for an entry of the table."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -12,6 +13,9 @@ from modular_manifolds.norms import Norm
 
 class Solver(ABC):
     """An algorithm for the tangent LMO of some pairs. Subclasses are frozen dataclasses that hold its settings."""
+
+    remembers: ClassVar[bool] = False
+    """Whether it takes one more argument, `memory`, shaped like w: where to start, overwritten by where it ended."""
 
     @abstractmethod
     def check_pair(self, manifold: Manifold, norm: Norm) -> None:

@@ -25,7 +25,12 @@ LARGEST_TURN = 0.5
 """Radians turned between two polishes."""
 
 
-@directions.register(Stiefel, Spectral)
+@directions.register(
+    Stiefel,
+    Spectral,
+    cost="1 msign of size min(m, 2n)",
+    source="closed form by Parrott's theorem; Skewon, arXiv 2608.06218",
+)
 def stiefel_spectral(
     manifold: Stiefel, norm: Spectral, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision
 ) -> Float[Tensor, "*b m n"]:

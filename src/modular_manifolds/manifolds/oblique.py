@@ -1,13 +1,14 @@
 """Matrices whose rows, or columns, all have one length."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import length, normalise, working_dtype
+from modular_manifolds.linalg import length, lifted, normalise, working_dtype
+from modular_manifolds.manifolds import great_circle
 from modular_manifolds.manifolds.manifold import Manifold, check_radius
 
 
@@ -17,6 +18,8 @@ class Oblique(Manifold):
 
     axis: Literal["rows", "columns"] = "rows"
     radius: float = 1.0
+
+    retraction_order: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         check_radius(self.radius)
@@ -36,11 +39,47 @@ class Oblique(Manifold):
 
     def to_tangent(self, x: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """g_i - x_i <x_i, g_i> / radius^2 for every row i."""
-        return g - x * (x * g).sum(self.along, keepdim=True) / self.radius**2
+        unit = x / self.radius
+        return g - unit * (unit * g).sum(self.along, keepdim=True)
 
     def retract(self, x: Float[Tensor, "*b m n"], u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """radius (x_i + u_i) / ||x_i + u_i|| for every row i."""
         return self.radius * normalise(x + u, self.along)
+
+    def vectors(self, x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b k d"]:
+        """The rows, or the columns, of x as rows. Its own inverse."""
+        return x if self.axis == "rows" else x.mT
+
+    @lifted
+    def exp(self, x: Float[Tensor, "*b m n"], u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
+        """Every row along its great circle, as on the `Sphere`."""
+        return self.vectors(great_circle.follow(self.vectors(x), self.vectors(u), self.radius))
+
+    @lifted
+    def log(self, x: Float[Tensor, "*b m n"], y: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
+        """Every row along its great circle, as on the `Sphere`.
+
+        Raises:
+            ValueError: the rows have one entry, and two of them are opposite: no path joins them.
+        """
+        return self.vectors(great_circle.departure(self.vectors(x), self.vectors(y), self.radius))
+
+    @lifted
+    def distance(self, x: Float[Tensor, "*b m n"], y: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
+        """Root of the sum of squares of the distances of the rows.
+
+        Raises:
+            ValueError: as `log`.
+        """
+        return self.radius * length(great_circle.angle(self.vectors(x), self.vectors(y)))[..., 0, 0]
+
+    @lifted
+    def transport(
+        self, x: Float[Tensor, "*b m n"], u: Float[Tensor, "*b m n"], v: Float[Tensor, "*b m n"]
+    ) -> Float[Tensor, "*b m n"]:
+        """Every row as on the `Sphere`."""
+        x, u, v = self.vectors(x), self.vectors(u), self.vectors(v)
+        return self.vectors(great_circle.carry(x, u, v, self.radius))
 
     def matrix_dimension(self, m: int, n: int) -> int:
         return m * max(n - 1, 0) if self.axis == "rows" else n * max(m - 1, 0)

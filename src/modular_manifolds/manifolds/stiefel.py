@@ -1,12 +1,25 @@
 """Matrices whose singular values are all equal."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import msign, newton_schulz_polish, sym, working_dtype
+from modular_manifolds.linalg import (
+    add_product,
+    gram_error,
+    lifted,
+    msign,
+    near_polar,
+    newton_schulz_polish,
+    rotation_exp,
+    rotation_log,
+    skew,
+    sym,
+    working_dtype,
+)
 from modular_manifolds.manifolds.manifold import Manifold, check_radius
 
 
@@ -15,6 +28,8 @@ class Stiefel(Manifold):
     """Matrices whose singular values all equal `radius`: W^T W = radius^2 I, or W W^T for wide ones."""
 
     radius: float = 1.0
+
+    retraction_order: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         check_radius(self.radius)
@@ -37,11 +52,80 @@ class Stiefel(Manifold):
         """g - x sym(x^T g) / radius^2 (Edelman, Arias & Smith 1998, eq. 2.4); transposed for a wide x."""
         if x.shape[-2] < x.shape[-1]:
             return self.to_tangent(x.mT, g.mT).mT
-        return g - x @ sym(x.mT @ g) / self.radius**2
+        unit = x if self.radius == 1 else x / self.radius
+        return add_product(g, unit, sym(unit.mT @ g), -1.0)
 
+    @lifted
     def retract(self, x: Float[Tensor, "*b m n"], u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """radius times the polar factor of x + u, whose singular values are at least radius for a tangent u."""
-        return self.radius * msign(x + u)
+        if x.shape[-2] < x.shape[-1]:
+            return self.retract(x.mT, u.mT).mT
+        return near_polar((x + u).div_(self.radius)).mul_(self.radius)
+
+    @lifted
+    def exp(self, x: Float[Tensor, "*b m n"], u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
+        """Geodesic of the Frobenius metric (Edelman, Arias & Smith 1998, eq. 2.42).
+
+        With x^T u = A and u = x A + Q R, for radius 1, it ends at [x, Q] exp([[2A, -R^T], [R, 0]]) [exp(-A); 0], which
+        is their formula in an orthonormal basis, where only rotations are exponentiated; for a square x at x exp(A).
+        """
+        if x.shape[-2] < x.shape[-1]:
+            return self.exp(x.mT, u.mT).mT
+        n = x.shape[-1]
+        x, u = x / self.radius, u / self.radius
+        inside = skew(x.mT @ u)
+        if x.shape[-2] == n:
+            return self.polish(self.radius * (x @ rotation_exp(inside)))
+        # where u - x A has not full rank, some columns of Q are arbitrary, and meet only zeros
+        frame, outside = torch.linalg.qr(u - x @ inside)
+        upper = torch.cat([2 * inside, -outside.mT], -1)
+        lower = torch.cat([outside, torch.zeros_like(outside)], -1)
+        turned = rotation_exp(torch.cat([upper, lower], -2))[..., :n] @ rotation_exp(-inside)
+        return self.polish(self.radius * (torch.cat([x, frame], -1) @ turned))
+
+    @lifted
+    def log(self, x: Float[Tensor, "*b m n"], y: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
+        """x times the logarithm of the rotation x^T y / radius^2, for square matrices.
+
+        Raises:
+            NoClosedFormError: the matrices are not square.
+            ValueError: x and y are in different components (see `component`).
+        """
+        self._check_group(x.shape, "logarithm")
+        if bool((self.component(x) * self.component(y) < 0).any()):
+            raise ValueError(
+                f"x and y of shape {tuple(x.shape)} are in different components of {self}, their determinants having "
+                "opposite signs: no path joins them"
+            )
+        return x @ rotation_log((x / self.radius).mT @ (y / self.radius))
+
+    @lifted
+    def transport(
+        self, x: Float[Tensor, "*b m n"], u: Float[Tensor, "*b m n"], v: Float[Tensor, "*b m n"]
+    ) -> Float[Tensor, "*b m n"]:
+        """x e^(A/2) B e^(A/2) with u = x A and v = x B, for square matrices.
+
+        Raises:
+            NoClosedFormError: the matrices are not square.
+        """
+        self._check_group(x.shape, "parallel transport")
+        unit = x / self.radius
+        half = rotation_exp(skew(unit.mT @ (u / self.radius)) / 2)
+        return unit @ half @ (unit.mT @ v) @ half
+
+    def component(self, x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
+        """Which component x is in: for a square x the sign of its determinant; otherwise 1, as there is only one.
+
+        `retract`, `exp` and the steps of a geometry end continuous paths on the manifold, so that the component of the
+        start decides: rotations stay rotations. `project` keeps the sign of the determinant, too.
+        """
+        if x.shape[-2] != x.shape[-1]:
+            return x.new_ones(x.shape[:-2])
+        return torch.linalg.det(x.to(working_dtype(x.dtype)) / self.radius).sign().to(x.dtype)
+
+    def _check_group(self, shape: torch.Size, what: str) -> None:
+        if shape[-2] != shape[-1]:
+            raise self._no_closed_form(what, " of non-square matrices")
 
     def from_gaussian(self, normal: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """Uniform: Q of the Gaussian, with the signs that make R's diagonal positive (Mezzadri 2007, section 5)."""
@@ -69,5 +153,4 @@ class Stiefel(Manifold):
 
     def gram_error(self, x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b n n"]:
         """x^T x / radius^2 - I of a tall x."""
-        unit = x / self.radius
-        return unit.mT @ unit - torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+        return gram_error(x / self.radius)

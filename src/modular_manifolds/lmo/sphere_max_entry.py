@@ -1,43 +1,17 @@
-"""Pairs whose direction needs no matrix function of its own."""
+"""Sphere x largest entry, exact by a weighted median."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import Precision, drop_rounding, largest_entry
-from modular_manifolds.linalg.scaling import MATRIX, Axes
+from modular_manifolds.linalg import Precision, largest_entry
+from modular_manifolds.lmo.direct import tangent_part
 from modular_manifolds.lmo.table import bounds, directions
-from modular_manifolds.manifolds import Euclidean, Manifold, Oblique, Sphere, Stiefel
-from modular_manifolds.norms import Frobenius, MaxColumn, MaxEntry, MaxRow, Norm
+from modular_manifolds.manifolds import Sphere
+from modular_manifolds.norms import MaxEntry
 
 
-@directions.register(Euclidean, Norm)
-def euclidean(
-    manifold: Euclidean, norm: Norm, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision
-) -> Float[Tensor, "*b m n"]:
-    """The norm's own LMO, as every direction is tangent."""
-    return norm.lmo(g, precision)
-
-
-@directions.register(Sphere, Frobenius)
-@directions.register(Stiefel, Frobenius)
-def riemannian(
-    manifold: Manifold, norm: Norm, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision
-) -> Float[Tensor, "*b m n"]:
-    """The Riemannian gradient, normalised: -to_tangent(g) / ||to_tangent(g)||."""
-    return norm.lmo(_tangent_part(manifold, w, g), precision)
-
-
-@directions.register(Oblique, MaxRow, axis="rows")
-@directions.register(Oblique, MaxColumn, axis="columns")
-def oblique(
-    manifold: Oblique, norm: Norm, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision
-) -> Float[Tensor, "*b m n"]:
-    """The Riemannian gradient, normalised row by row (or column by column): a sphere each."""
-    return norm.lmo(_tangent_part(manifold, w, g, manifold.along), precision)
-
-
-@directions.register(Sphere, MaxEntry)
+@directions.register(Sphere, MaxEntry, cost="1 sort", source="a weighted median; weak duality in one variable")
 def sphere_max_entry(
     manifold: Sphere, norm: MaxEntry, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision
 ) -> Float[Tensor, "*b m n"]:
@@ -46,7 +20,7 @@ def sphere_max_entry(
     Lagrangian duality: max_lambda -||g + lambda w||_1 is attained at the median of -g_i / w_i with weights |w_i|.
     """
     # a multiple of w added to g changes nothing; without it, a normal g is exactly zero
-    g = _tangent_part(manifold, w, g)
+    g = tangent_part(manifold, w, g)
     ratio = -(g / w).masked_fill(w == 0, 0.0)
     # g_i + lambda w_i = w_i (lambda - r_i); with r_i itself compared, a tie at the median is an exact zero
     side = norm.lmo(ratio - _weighted_median(ratio, w.abs()))
@@ -64,16 +38,6 @@ def sphere_max_entry_bound(
     """min_lambda ||g + lambda w||_1, an upper bound for every lambda."""
     shift = _weighted_median(-(g / w).masked_fill(w == 0, 0.0), w.abs())
     return norm.dual(g + shift * w)
-
-
-def _tangent_part(
-    manifold: Manifold, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], axes: Axes = MATRIX
-) -> Float[Tensor, "*b m n"]:
-    """The tangent part of g, or zero where it is rounding.
-
-    Projected twice: at a w that is off its manifold by d, one projection leaves d times the normal part of g.
-    """
-    return drop_rounding(manifold.to_tangent(w, manifold.to_tangent(w, g)), g, axes)
 
 
 def _weighted_median(values: Float[Tensor, "*b m n"], weights: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b 1 1"]:

@@ -1,0 +1,38 @@
+"""Products that save work give what the plain ones give."""
+
+import pytest
+import torch
+
+from modular_manifolds.linalg import add_product, gram_error
+from modular_manifolds.linalg import products as module
+
+
+def normal(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("shape", [(9, 7), (2, 3, 5, 8), (1, 1), (3, 0), (0, 3), (0, 4, 3)], ids=str)
+@pytest.mark.parametrize("whole", [2, 3, 1024])
+def test_a_symmetric_product_is_the_product(monkeypatch, shape, whole):
+    monkeypatch.setattr(module, "WHOLE", whole)
+    x = normal(*shape)
+    y = x @ (lambda s: s + s.mT)(normal(*shape[:-2], shape[-1], shape[-1], seed=1))
+    assert torch.allclose(module.symmetric_product(x, x), x.mT @ x, atol=1e-13)
+    assert torch.equal(module.symmetric_product(x, x), module.symmetric_product(x, x).mT) or whole == 1024
+    gram = x.mT @ x
+    assert torch.allclose(module.symmetric_product(gram, gram), gram @ gram, atol=1e-11)
+    assert y.shape == x.shape
+    assert torch.allclose(gram_error(x), gram - torch.eye(shape[-1], dtype=x.dtype), atol=1e-13)
+
+
+@pytest.mark.parametrize("batch", [(), (4,), (2, 3)], ids=str)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_add_product(batch, transposed):
+    c, x, y = normal(*batch, 5, 4), normal(*batch, 5, 3, seed=1), normal(*batch, 3, 4, seed=2)
+    if transposed:
+        c, x, y = c.mT, y.mT, x.mT
+    kept = c.clone()
+    assert torch.allclose(add_product(c, x, y, -0.5), c - x @ y / 2, atol=1e-14)
+    assert torch.equal(c, kept)
+    empty = add_product(torch.zeros(0, 5, 4), torch.zeros(0, 5, 3), torch.zeros(0, 3, 4))
+    assert empty.shape == (0, 5, 4)
