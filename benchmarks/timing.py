@@ -25,11 +25,13 @@ class Run:
         call: one execution.
         rounds: how many of the rounds to take part in.
         warm_up: call once, untimed, before the first round.
+        prepare: called, untimed, before every execution.
     """
 
     call: Callable[[], object]
     rounds: int
     warm_up: bool = True
+    prepare: Callable[[], object] = lambda: None
 
 
 def interleaved(runs: Mapping[str, Run], device: torch.device) -> dict[str, list[float]]:
@@ -37,12 +39,14 @@ def interleaved(runs: Mapping[str, Run], device: torch.device) -> dict[str, list
     names = list(runs)
     for run in runs.values():
         if run.warm_up:
+            run.prepare()
             run.call()
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for i in range(max(run.rounds for run in runs.values())):
         first = i % len(names)
         for name in names[first:] + names[:first]:
             if i < runs[name].rounds:
+                runs[name].prepare()
                 seconds[name].append(_seconds(runs[name].call, device))
     return seconds
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from benchmarks import step
+from benchmarks import riemannian, step
 from benchmarks.__main__ import app
 from benchmarks.muon_fp32 import Float32Muon
 from benchmarks.timing import Run, interleaved, ratios, spread
@@ -70,6 +70,51 @@ def test_float32_muon_steps_like_torch_muon() -> None:
         assert not torch.allclose(weights[0], start, atol=0.05)
 
 
+def test_riemannian_writes_both_sides_of_every_row(tmp_path: Path) -> None:
+    out = tmp_path / "riemannian.json"
+    arguments = ["riemannian", "--shapes", "12x8,9x9", "--steps", "40", "--out", str(out)]
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    data = json.loads(out.read_text())
+    assert data["hardware"]["torch"] == torch.__version__
+    assert data["geoopt"].startswith("0.5.1")
+    assert data["settings"] == {name: dict(method.settings) for name, method in riemannian.METHODS.items()}
+    rows = {(tuple(row["shape"]), row["method"]): row for row in data["rows"]}
+    assert rows.keys() == {(shape, name) for shape in [(12, 8), (9, 9)] for name in riemannian.METHODS}
+    for (_, name), row in rows.items():
+        assert row["steps"] == 40
+        assert name in result.output
+        assert 0 < row["speedup"]["lower"] <= row["speedup"]["median"] <= row["speedup"]["upper"]
+        for side in (row["ours"], row["geoopt"]):
+            assert 0 < side["seconds"]["lower"] <= side["seconds"]["median"] <= side["seconds"]["upper"]
+            assert 0 < side["violation"] <= side["frobenius"] < 1e-4
+        # the same problem: neither side stands still, nor goes another way
+        assert row["ours"]["attained"] > (0.01 if name == "adam" else 0.3)
+        assert row["ours"]["attained"] == pytest.approx(row["geoopt"]["attained"], abs=0.1)
+
+
+def test_both_sides_get_the_same_fresh_gradients() -> None:
+    problem = riemannian.Problem((6, 4), torch.device("cpu"))
+    drawn: list[list[torch.Tensor]] = []
+    for method in riemannian.METHODS.values():
+        p = torch.nn.Parameter(problem.start.clone())
+        run = problem.run(method.ours([p], **method.settings), steps=3)
+        drawn.append([])
+        for _ in range(3):
+            run.prepare()
+            assert p.grad is not None
+            drawn[-1].append(p.grad)
+    assert all(torch.equal(a, b) for other in drawn[1:] for a, b in zip(drawn[0], other, strict=True))
+    assert not torch.equal(drawn[0][0], drawn[0][1])
+
+
+def test_preparations_are_not_timed() -> None:
+    calls: list[str] = []
+    run = Run(lambda: calls.append("call"), rounds=2, prepare=lambda: calls.append("prepare"))
+    interleaved({"a": run}, torch.device("cpu"))
+    assert calls == ["prepare", "call"] * 3
+
+
 def test_rounds_are_interleaved() -> None:
     calls: list[str] = []
     runs = {
@@ -98,7 +143,17 @@ def test_spread() -> None:
         (["--device", "cuda:99"], "is not there"),
     ],
 )
-def test_bad_options_are_refused(arguments: list[str], message: str) -> None:
+def test_bad_options_of_step_are_refused(arguments: list[str], message: str) -> None:
     result = CliRunner().invoke(app, ["step", *arguments], env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--shapes", "4x8"], "geoopt has no wide matrices"), (["--methods", "muon"], "muon is unknown; there are sgd")],
+)
+def test_bad_options_of_riemannian_are_refused(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["riemannian", *arguments], env={"COLUMNS": "200"})
     assert result.exit_code == 2
     assert message in result.output

@@ -60,6 +60,11 @@ def test_the_lr_is_an_angle(steps):
         assert angles.min().item() == pytest.approx(0.05)
 
 
+def test_momentum_on_the_tangent_is_passed_on():
+    optimizer = mm.ManifoldMuon([nn.Parameter(torch.eye(3))], momentum_on="tangent")
+    assert optimizer.param_groups[0]["momentum_on"] == "tangent"
+
+
 def test_vectors_are_refused_with_the_cure():
     with pytest.raises(ValueError, match=r"bias has shape \(3,\).*geometry=None"):
         mm.ManifoldMuon([("weight", nn.Parameter(torch.eye(3))), ("bias", nn.Parameter(torch.zeros(3)))])

@@ -50,6 +50,97 @@ def test_momentum_is_that_of_torch_muon(nesterov):
     assert torch.allclose(p, w, atol=1e-5)
 
 
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("geometry", [STIEFEL, mm.Geometry(mm.Sphere(2.0), mm.Frobenius())], ids=str)
+def test_momentum_on_the_tangent_moves_along_with_the_weight(geometry, nesterov):
+    """Against the velocity that is carried at once; the optimizer does it at the next step."""
+    torch.manual_seed(0)
+    manifold = geometry.manifold
+    w = manifold.random((6, 3), dtype=torch.float64)
+    p, v = nn.Parameter(w.clone()), torch.zeros_like(w)
+    plain = nn.Parameter(w.clone())
+    settings = {"lr": 0.3, "momentum": 0.8, "nesterov": nesterov}
+    optimizer = mm.ModularOptimizer([{"params": [p], "geometry": geometry}], momentum_on="tangent", **settings)
+    other = mm.ModularOptimizer([{"params": [plain], "geometry": geometry}], **settings)
+    for _ in range(5):
+        g = torch.randn(6, 3, dtype=torch.float64)
+        p.grad, plain.grad = g.clone(), g.clone()
+        optimizer.step()
+        other.step()
+        tangent = manifold.to_tangent(w, g)
+        v = 0.8 * v + 0.2 * tangent
+        assert torch.allclose(optimizer.state[p]["momentum"], v, atol=1e-13)
+        w = geometry.step(w, 0.2 * tangent + 0.8 * v if nesterov else v, 0.3)
+        v = manifold.to_tangent(w, v)
+        assert torch.allclose(p, w, atol=1e-12)
+        assert torch.equal(p.grad, g)
+    assert not torch.allclose(p, plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_momentum_on_the_tangent_learns_resumes_and_batches(network, grouped, train, dtype):
+    def start():
+        model = network(dtype)
+        return model, mm.ModularOptimizer(grouped(model), lr=0.05, momentum_on="tangent")
+
+    model, optimizer = start()
+    first = train(model, optimizer, 1)
+    train(model, optimizer, 9)
+    saved = copy.deepcopy([model.state_dict(), optimizer.state_dict()])
+    assert train(model, optimizer, 30) < 0.7 * first
+    resumed, optimizer = start()
+    resumed.load_state_dict(saved[0])
+    optimizer.load_state_dict(saved[1])
+    assert optimizer.param_groups[0]["momentum_on"] == "tangent"
+    train(resumed, optimizer, 30)
+    assert equal(model, resumed)
+    for p in model.parameters():
+        assert optimizer.state[p].get("momentum", torch.zeros(1, dtype=torch.float64)).dtype != torch.bfloat16
+    if dtype == torch.float64:
+        apart = network(dtype)
+        groups = [{**g, "params": [item]} for g in grouped(apart) for item in g["params"]]
+        train(apart, mm.ModularOptimizer(groups, lr=0.05, momentum_on="tangent"), 40)
+        for p, q in zip(model.parameters(), apart.parameters(), strict=True):
+            assert torch.allclose(p, q, atol=1e-9)
+
+
+def test_momentum_on_the_tangent_is_refused_where_velocities_form_no_space():
+    class Ball(mm.Sphere):
+        conic = True
+
+    geometry = mm.Geometry(Ball(3**0.5), mm.Frobenius())
+    group = {"params": [nn.Parameter(torch.eye(3))], "geometry": geometry}
+    mm.ModularOptimizer([group])
+    refused([group], ValueError, "has a boundary.*momentum_on='gradient'", momentum_on="tangent")
+    refused([{**group, "geometry": None}], ValueError, "momentum_on must be", momentum_on="velocity")
+
+
+def test_iterative_directions_start_where_the_last_one_ended():
+    geometry = mm.Geometry(mm.Oblique(), mm.Spectral())
+    assert geometry.remembers
+    w = mm.Oblique().random((6, 4), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    p, memory = nn.Parameter(w.clone()), torch.zeros_like(w)
+    optimizer = mm.ModularOptimizer([{"params": [p], "geometry": geometry}], lr=0.01, momentum=0)
+    for seed in range(3):
+        p.grad = torch.randn(6, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        optimizer.step()
+        w = geometry.step(w, p.grad, 0.01, memory)
+        assert torch.allclose(p, w, atol=1e-9)
+        assert torch.allclose(optimizer.state[p]["memory"], memory, atol=1e-9)
+    assert memory.norm() > 0.1
+
+
+def test_checkpoints_from_before_a_setting_get_its_default(network, grouped, train):
+    model = network()
+    optimizer = mm.ModularOptimizer(grouped(model), lr=0.05)
+    train(model, optimizer, 2)
+    saved = optimizer.state_dict()
+    for group in saved["param_groups"]:
+        del group["momentum_on"]
+    optimizer.load_state_dict(saved)
+    assert optimizer.param_groups[0]["momentum_on"] == "gradient"
+
+
 def test_a_group_without_geometry_is_torch_adamw(network, grouped, train):
     ours, theirs = network(), network()
     settings = {"lr": 3e-3, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.2}

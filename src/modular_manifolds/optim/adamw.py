@@ -29,5 +29,5 @@ def adamw_(group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], st
         lr=group["lr"],
         weight_decay=group["weight_decay"],
         eps=group["eps"],
-        maximize=group["maximize"],
+        maximize=False,  # the gradients have been turned round already
     )

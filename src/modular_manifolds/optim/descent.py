@@ -1,33 +1,34 @@
 """Steepest descent on a manifold: momentum, then one geometry step for each batch of same-shaped weights."""
 
-from collections import defaultdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from modular_manifolds.optim.projection import as_matrix
+from modular_manifolds.optim.batches import Batch, State, batches
 
 
-def descend_(group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]]) -> None:
+def descend_(group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], states: list[State]) -> None:
     """One step of the group's geometry on `weights`, in place."""
-    if group["maximize"]:
-        grads = list(torch._foreach_neg(grads))
-    if group["momentum"] > 0:
-        grads = _momentum(group, grads, states)
-    batches = defaultdict(list)
-    for w, g in zip(weights, grads, strict=True):
-        if w.numel():
-            batches[w.shape, w.dtype, w.device].append((as_matrix(w), as_matrix(g)))
-    for batch in batches.values():
-        old = [w for w, _ in batch]
-        w, g = _stack(old), _stack([g for _, g in batch])
+    tangent = group["momentum_on"] == "tangent"
+    if group["momentum"] > 0 and not tangent:
+        grads = _average(group, grads, states)
+    geometry = group["geometry"]
+    for batch in batches(weights, grads, states):
+        w = batch.w
+        g = _carried_average(group, batch) if group["momentum"] > 0 and tangent else batch.g
         if group["weight_decay"]:
             w = w * (1 - group["lr"] * group["weight_decay"])
-        torch._foreach_copy_(old, list(group["geometry"].step(w, g, group["lr"]).unbind()))
+        memory = None
+        if geometry.remembers:
+            memory = batch.load("memory")
+            memory = torch.zeros_like(w) if memory is None else memory.clone()
+        batch.move(geometry.step(w, g, group["lr"], memory))
+        if memory is not None:
+            batch.store("memory", memory)
 
 
-def _momentum(group: dict[str, Any], grads: list[Tensor], states: list[dict[str, Any]]) -> list[Tensor]:
+def _average(group: dict[str, Any], grads: list[Tensor], states: list[State]) -> list[Tensor]:
     """The exponential average of the gradients, looking one step ahead if `nesterov`, as in torch.optim.Muon."""
     for g, state in zip(grads, states, strict=True):
         if "momentum" not in state:
@@ -37,5 +38,15 @@ def _momentum(group: dict[str, Any], grads: list[Tensor], states: list[dict[str,
     return list(torch._foreach_lerp(grads, averages, group["momentum"])) if group["nesterov"] else averages
 
 
-def _stack(matrices: list[Tensor]) -> Tensor:
-    return torch.stack(matrices) if len(matrices) > 1 else matrices[0].unsqueeze(0)
+def _carried_average(group: dict[str, Any], batch: Batch) -> Tensor:
+    """The same, of the gradients' tangent parts: the average so far is carried along by projection to where w is now.
+
+    Carrying waits for the step that needs it: as projections are linear, one then does for average and gradient.
+    """
+    beta = group["momentum"]
+    past = batch.load("momentum")
+    mixed = batch.g * (1 - beta) if past is None else past.lerp(batch.g, 1 - beta)
+    average = group["geometry"].manifold.to_tangent(batch.w, mixed)
+    batch.store("momentum", average)
+    # the normal part of the gradient that is left in here moves nothing: no direction depends on it
+    return batch.g.lerp(average, beta) if group["nesterov"] else average

@@ -9,7 +9,8 @@ from modular_manifolds.geometry import Geometry
 from modular_manifolds.linalg import Precision
 from modular_manifolds.manifolds import Stiefel
 from modular_manifolds.norms import Spectral
-from modular_manifolds.optim.modular_optimizer import ModularOptimizer
+from modular_manifolds.optim.checks import check_matrices, checked_group
+from modular_manifolds.optim.modular_optimizer import ModularOptimizer, MomentumOn
 from modular_manifolds.optim.projection import named_parameters
 
 
@@ -24,6 +25,7 @@ class ManifoldMuon(ModularOptimizer):
             equal `radius`.
         lr: the angle in radians by which a step turns a matrix of radius 1; in general the spectral norm of the step.
         momentum, nesterov: as for torch.optim.Muon; momentum 0 follows the bare gradient.
+        momentum_on: as for ModularOptimizer.
         radius: of the Stiefel manifold. A group may bring a `geometry` of its own instead.
         precision: "exact" works in float32 (or float64), "fast" multiplies in bfloat16 (a direction within 1 % of the
             optimum, still tangent and landed on the manifold in float32).
@@ -41,6 +43,7 @@ class ManifoldMuon(ModularOptimizer):
         momentum: float = 0.95,
         nesterov: bool = True,
         *,
+        momentum_on: MomentumOn = "gradient",
         radius: float = 1.0,
         precision: Precision = "exact",
         weight_decay: float = 0.0,
@@ -53,6 +56,7 @@ class ManifoldMuon(ModularOptimizer):
             lr,
             momentum,
             nesterov,
+            momentum_on=momentum_on,
             weight_decay=weight_decay,
             maximize=maximize,
             nonfinite=nonfinite,
@@ -60,18 +64,11 @@ class ManifoldMuon(ModularOptimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, as to any torch optimizer; its geometry is Stiefel x spectral unless it says otherwise."""
-        if not isinstance(param_group, dict):
-            raise TypeError(f"a parameter group must be a dict, got {type(param_group).__name__}")
-        group = {"geometry": self._geometry, **param_group}
-        if not isinstance(group["params"], Tensor | set):
-            group["params"] = list(group["params"])
-        for name, p in named_parameters(group, f"params[{len(self.param_groups)}]"):
-            if "geometry" not in param_group and isinstance(p, Tensor) and p.ndim < 2:
-                raise ValueError(
-                    f"{name} has shape {tuple(p.shape)}, not that of a matrix; put it in a group of its own, with "
-                    "geometry=None to step it by AdamW"
-                )
-        super().add_param_group(group)
+        group = checked_group(param_group)
+        if "geometry" not in group:
+            named = named_parameters(group, f"params[{len(self.param_groups)}]")
+            check_matrices(named, "with geometry=None to step it by AdamW")
+        super().add_param_group({"geometry": self._geometry, **group})
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_geometry": self._geometry}

@@ -18,8 +18,8 @@ def project_(target: Any, manifold: Manifold | None = None) -> None:
 
     Args:
         target: an optimizer or a list of its parameter groups, each of whose parameters goes to the manifold of its
-            group's `geometry` (groups with geometry None are left alone); or a module, a parameter, or a list of
-            parameters, bare or as (name, parameter), all of which go to `manifold`.
+            group's `geometry` or `manifold` (groups with geometry None are left alone); or a module, a parameter, or
+            a list of parameters, bare or as (name, parameter), all of which go to `manifold`.
         manifold: for targets that have no geometry of their own; default Stiefel(), as for ManifoldMuon.
 
     Raises:
@@ -46,22 +46,32 @@ def _assignments(target: Any, manifold: Manifold | None) -> Iterator[tuple[Named
         if manifold is not None:
             raise TypeError("these groups bring their own geometry; leave out `manifold`")
         for i, group in enumerate(groups):
-            if "geometry" not in group:
-                raise ValueError(f"parameter group {i} has no 'geometry' (a Geometry, or None to leave it alone)")
+            if "geometry" not in group and "manifold" not in group:
+                raise ValueError(
+                    f"parameter group {i} has no 'geometry' (a Geometry, or None to leave it alone) and no 'manifold'"
+                )
             if isinstance(group["params"], Iterator):
                 raise TypeError(f"the params of group {i} are an iterator, which would be used up; make them a list")
-            if group["geometry"] is not None:
+            where = manifold_of(group)
+            if where is not None:
                 for item in named_parameters(group, f"group {i}"):
-                    yield item, group["geometry"].manifold
+                    yield item, where
         return
     params = list(target.named_parameters()) if isinstance(target, nn.Module) else target
     for name, p in named_parameters({"params": params}, "params"):
         if p.ndim < 2:
             raise ValueError(
                 f"{name} has shape {tuple(p.shape)}, not that of a matrix; leave it out, or pass parameter groups "
-                "whose 'geometry' says where each parameter belongs"
+                "whose 'geometry' or 'manifold' says where each parameter belongs"
             )
         yield (name, p), manifold or Stiefel()
+
+
+def manifold_of(group: dict[str, Any]) -> Manifold | None:
+    """Where the parameters of a group live: on that of its 'geometry', None if that is None; or on its 'manifold'."""
+    if "geometry" not in group:
+        return group["manifold"]
+    return None if group["geometry"] is None else group["geometry"].manifold
 
 
 def named_parameters(group: dict[str, Any], prefix: str) -> list[NamedParameter]:

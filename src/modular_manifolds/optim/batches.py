@@ -1,0 +1,61 @@
+"""Weights of one shape stepped as one: stacks of them, of their gradients and of what is kept for each."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from modular_manifolds.optim.projection import as_matrix
+
+State = dict[str, Any]
+"""What an optimizer keeps for one parameter."""
+
+
+class Batch:
+    """Weights of one shape, dtype and device with the same entries in their state, and their gradients, as stacks."""
+
+    def __init__(self, weights: list[Tensor], grads: list[Tensor], states: list[State]) -> None:
+        self._weights, self._states = weights, states
+        self.w: Float[Tensor, "k *b m n"] = _stack(weights)
+        self.g: Float[Tensor, "k *b m n"] = _stack(grads)
+
+    def load(self, name: str) -> Tensor | None:
+        """A stack of what was stored by this name; None where nothing was."""
+        return _stack([s[name] for s in self._states]) if name in self._states[0] else None
+
+    def store(self, name: str, values: Float[Tensor, "k *b _ _"]) -> None:
+        """Keep one item of the stack for each weight, in the weight's own shape where the sizes agree."""
+        for w, state, value in zip(self._weights, self._states, values, strict=True):
+            if name in state:
+                as_matrix(state[name]).copy_(value)
+            else:
+                state[name] = (value.reshape(w.shape) if value.numel() == w.numel() else value).clone()
+
+    def count(self) -> int:
+        """Add 1 to the number of steps, which all weights of a batch have in common, and return it."""
+        for state in self._states:
+            state.setdefault("step", torch.zeros((), dtype=torch.float32))
+            state["step"] += 1
+        return int(self._states[0]["step"])
+
+    def move(self, new: Float[Tensor, "k *b m n"]) -> None:
+        """Overwrite the weights."""
+        torch._foreach_copy_([as_matrix(w) for w in self._weights], list(new.unbind()))
+
+
+def batches(weights: list[Tensor], grads: list[Tensor], states: list[State]) -> Iterator[Batch]:
+    """All weights but the empty ones, in batches."""
+    places = defaultdict(list)
+    for i, (w, state) in enumerate(zip(weights, states, strict=True)):
+        if w.numel():
+            places[w.shape, w.dtype, w.device, frozenset(state), int(state.get("step", 0))].append(i)
+    for group in places.values():
+        yield Batch([weights[i] for i in group], [grads[i] for i in group], [states[i] for i in group])
+
+
+def _stack(tensors: list[Tensor]) -> Tensor:
+    matrices = [as_matrix(t) for t in tensors]
+    return torch.stack(matrices) if len(matrices) > 1 else matrices[0].unsqueeze(0)
