@@ -1,32 +1,88 @@
 """Train neural networks with every weight on a manifold, exactly and fast."""
 
 from modular_manifolds import baselines, linalg
+from modular_manifolds.freedom import DegreesOfFreedom, degrees_of_freedom
 from modular_manifolds.geometry import Certificate, Geometry
-from modular_manifolds.lmo import NoLMOError, Solver
-from modular_manifolds.manifolds import Euclidean, Manifold, Oblique, Sphere, Stiefel
-from modular_manifolds.norms import Frobenius, MaxColumn, MaxEntry, MaxRow, Norm, RMSOperator, Spectral
-from modular_manifolds.optim import ManifoldMuon, ModularOptimizer, project_
+from modular_manifolds.lmo import NoLMOError, Solver, Splitting, geometries
+from modular_manifolds.manifolds import (
+    DGram,
+    DoublyStochastic,
+    Euclidean,
+    FixedRank,
+    Grassmann,
+    LowRankFactors,
+    Manifold,
+    NoClosedFormError,
+    Oblique,
+    Product,
+    SpectralBall,
+    SpectralBand,
+    SpectralSphere,
+    Sphere,
+    Stiefel,
+    SymmetricPositiveDefinite,
+)
+from modular_manifolds.norms import (
+    Frobenius,
+    MaxColumn,
+    MaxEntry,
+    MaxRow,
+    Norm,
+    Nuclear,
+    PerBlock,
+    PerHead,
+    RMSOperator,
+    RowSup,
+    Schatten,
+    Spectral,
+)
+from modular_manifolds.optim import ManifoldMuon, ModularOptimizer, RiemannianAdam, RiemannianSGD, project_
+from modular_manifolds.soften import SoftConstraint, soften
 
 __all__ = [
     "Certificate",
+    "DGram",
+    "DegreesOfFreedom",
+    "DoublyStochastic",
     "Euclidean",
+    "FixedRank",
     "Frobenius",
     "Geometry",
+    "Grassmann",
+    "LowRankFactors",
     "Manifold",
     "ManifoldMuon",
     "MaxColumn",
     "MaxEntry",
     "MaxRow",
     "ModularOptimizer",
+    "NoClosedFormError",
     "NoLMOError",
     "Norm",
+    "Nuclear",
     "Oblique",
+    "PerBlock",
+    "PerHead",
+    "Product",
     "RMSOperator",
+    "RiemannianAdam",
+    "RiemannianSGD",
+    "RowSup",
+    "Schatten",
+    "SoftConstraint",
     "Solver",
     "Spectral",
+    "SpectralBall",
+    "SpectralBand",
+    "SpectralSphere",
     "Sphere",
+    "Splitting",
     "Stiefel",
+    "SymmetricPositiveDefinite",
     "baselines",
+    "degrees_of_freedom",
+    "geometries",
     "linalg",
     "project_",
+    "soften",
 ]

@@ -46,6 +46,61 @@ def test_bad_options_are_refused(arguments, message):
     assert message in ran.output
 
 
+def test_soften_on_digits(tmp_path):
+    options = ("--kappas", "0,1", "--lrs", "0.01", "--seeds", 1, "--epochs", 1, "--out", tmp_path)
+    ran = invoke("soften", "--optimizer", "adamw", *options)
+    assert ran.exit_code == 0, ran.output
+    assert f"results: {tmp_path / 'results.json'}" in ran.output
+    assert f"plots:   {tmp_path / 'plots'}" in ran.output
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert [row["method"] for row in rows] == ["free", "kappa-1", "kappa-0", "projected", "manifold-step"]
+    assert {path.stem for path in (tmp_path / "plots").iterdir()} > {"accuracy", "reversals"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--optimizer", "adam"], "adam is unknown; there are muon, adamw, sgd"),
+        (["--kappas", "-1"], "no list of positive numbers or 0"),
+        (["--kappas", "inf"], "no list of positive numbers or 0"),
+        (["--lrs", "0"], "no list of positive numbers"),
+        (["--start", "zero"], "zero"),
+        (["--data-dir", "."], "is for cifar10 only"),
+    ],
+)
+def test_bad_options_of_soften_are_refused(arguments, message):
+    ran = invoke("soften", *arguments)
+    assert ran.exit_code == 2
+    assert message in ran.output
+
+
+def test_geometries_on_digits(tmp_path):
+    options = ("--candidates", "Stiefel x Spectral,Euclidean x Frobenius", "--seeds", 1, "--epochs", 1)
+    ran = invoke("geometries", *options, "--widths", "4", "--out", tmp_path)
+    assert ran.exit_code == 0, ran.output
+    for name in ("results.json", "tables.md", "accuracy.svg", "accuracy.png"):
+        assert str(tmp_path / name) in ran.output
+        assert (tmp_path / name).is_file()
+    assert "best of each layer" in ran.output
+    again = invoke("geometries", *options, "--widths", "5", "--out", tmp_path)
+    assert again.exit_code == 1
+    assert "error: " in again.output.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--candidates", "Stiefel x Nothing"], "Stiefel x Nothing is unknown; there are Stiefel x Spectral"),
+        (["--search-epochs", "0"], "greater than or equal to 1"),
+        (["--data-dir", "."], "is for cifar10 only"),
+    ],
+)
+def test_bad_options_of_geometries_are_refused(arguments, message):
+    ran = invoke("geometries", *arguments)
+    assert ran.exit_code == 2
+    assert message in ran.output
+
+
 def test_missing_data_is_one_clear_line(tmp_path):
     ran = invoke("compare", "--data", "cifar10", "--data-dir", tmp_path, "--out", tmp_path)
     assert ran.exit_code == 1
@@ -54,6 +109,8 @@ def test_missing_data_is_one_clear_line(tmp_path):
 
 def test_help_shows_an_example():
     assert "modular-manifolds compare --data cifar10" in invoke("compare", "--help").output
+    assert "modular-manifolds soften --data cifar10" in invoke("soften", "--help").output
+    assert "modular-manifolds geometries --data cifar10" in invoke("geometries", "--help").output
     assert "compare" in invoke("--help").output
 
 

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,7 +13,7 @@ import torch
 from modular_manifolds.experiments.data import DataName, Dataset
 from modular_manifolds.experiments.display import Display
 from modular_manifolds.experiments.files import write_atomically
-from modular_manifolds.experiments.methods import METHODS
+from modular_manifolds.experiments.methods import METHODS, Method
 from modular_manifolds.experiments.network import weight_shapes
 from modular_manifolds.experiments.results import Result
 from modular_manifolds.experiments.run import Run
@@ -44,9 +44,9 @@ class Comparison:
         return [
             Run(
                 method=name,
-                optimizer=METHODS[name].settings(shapes, self.momentum),
+                optimizer=self.table[name].settings(shapes, self.momentum),
                 lr=lr,
-                momentum=METHODS[name].momentum(self.momentum),
+                momentum=self.table[name].momentum(self.momentum),
                 seed=seed,
                 data=data.name,
                 data_fingerprint=data.fingerprint,
@@ -58,8 +58,17 @@ class Comparison:
             )
             for seed in range(self.seeds)
             for name in self.methods
-            for lr in self.lrs or METHODS[name].lrs
+            for lr in self.lrs or self.table[name].lrs
         ]
+
+    @property
+    def table(self) -> Mapping[str, Method]:
+        """What the names of the methods stand for."""
+        return METHODS
+
+    def training(self, run: Run, data: Dataset) -> Training:
+        """A run of the grid, at its start."""
+        return Training(run, data)
 
     @property
     def results_path(self) -> Path:
@@ -81,8 +90,13 @@ class Comparison:
             "threads": self.threads,
             "out": self.out,
         }
-        given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
-        return " ".join(["modular-manifolds compare", *given])
+        return command_line("compare", options)
+
+
+def command_line(command: str, options: Mapping[str, object]) -> str:
+    """`modular-manifolds command` with the options that are not None."""
+    given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value is not None]
+    return " ".join(["modular-manifolds", command, *given])
 
 
 @dataclass(frozen=True)
@@ -107,16 +121,16 @@ def train_all(comparison: Comparison, data: Dataset, display: Display) -> Finish
     results = {run: result for run in runs if (result := store.result(run)) is not None}
     _write_results(comparison.results_path, runs, results)
     display.begin(len(runs), list(results.values()))
-    with _threads(comparison.threads):
+    with torch_threads(comparison.threads):
         for run in runs:
             if run not in results:
-                results[run] = _train(run, data, store, comparison.out / "tensorboard" / run.key, display)
+                log_folder = comparison.out / "tensorboard" / run.key
+                results[run] = _train(comparison.training(run, data), run, store, log_folder, display)
                 _write_results(comparison.results_path, runs, results)
     return Finished(comparison, data, store, {run: results[run] for run in runs})
 
 
-def _train(run: Run, data: Dataset, store: RunStore, log_folder: Path, display: Display) -> Result:
-    training = Training(run, data)
+def _train(training: Training, run: Run, store: RunStore, log_folder: Path, display: Display) -> Result:
     checkpoint = store.checkpoint(run)
     if checkpoint is not None:
         training.load_state_dict(checkpoint)
@@ -128,13 +142,14 @@ def _train(run: Run, data: Dataset, store: RunStore, log_folder: Path, display: 
             log.add(epoch)
             display.epoch_finished(epoch)
     result = training.result()
-    store.finish(run, result, training.weights())
+    store.finish(run, result, training.tensors())
     display.run_finished(result)
     return result
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def torch_threads(count: int) -> Iterator[None]:
+    """So many CPU threads inside, and as many as before afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

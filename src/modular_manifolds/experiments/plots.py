@@ -27,10 +27,10 @@ _LOOKS: tuple[dict[str, Any], ...] = (
     {"color": "#e11d6f", "marker": "v", "linestyle": "-", "linewidth": 1.4, "markersize": 4.5},
     {"color": "#7c8594", "marker": "P", "linestyle": "-", "linewidth": 1.4, "markersize": 4.5},
 )
-_SIZE = (4.2, 3.2)
+SIZE = (4.2, 3.2)
 _NARROW_SIZE = (3.4, 2.6)
 _BINS = 60
-_PLAIN_NUMBERS = FuncFormatter(lambda value, _: f"{value:g}")
+PLAIN_NUMBERS = FuncFormatter(lambda value, _: f"{value:g}")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def loss_curves(best: Mapping[str, Group]) -> list[Plot]:
 def accuracy_against_lr(groups: Mapping[str, list[Group]]) -> Plot:
     """Test accuracy over the learning rates tried."""
     caption = "Mean over the seeds; bars show one standard deviation."
-    with _axes() as (figure, axes):
+    with open_axes() as (figure, axes):
         for method, by_lr in groups.items():
             accuracy = [group.test_accuracy for group in by_lr]
             axes.errorbar(
@@ -65,30 +65,30 @@ def accuracy_against_lr(groups: Mapping[str, list[Group]]) -> Plot:
                 **_style(method),
             )
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(_PLAIN_NUMBERS)
+        axes.xaxis.set_major_formatter(PLAIN_NUMBERS)
         axes.set_xlabel("learning rate")
         axes.set_ylabel("test accuracy (%)")
-        _legend_below(figure, axes)
-        return _plot("accuracy", "Test accuracy against learning rate", caption, figure)
+        legend_below(figure, axes)
+        return finish("accuracy", "Test accuracy against learning rate", caption, figure)
 
 
 def step_time(best: Mapping[str, Group]) -> Plot:
     """Time of one optimizer step of every method."""
     caption = "Mean time inside optimizer.step(), all layers together; logarithmic axis."
     times = {method: group.step_milliseconds for method, group in best.items()}
-    with _axes() as (figure, axes):
+    with open_axes() as (figure, axes):
         for row, (method, time) in enumerate(times.items()):
             label = best[method].step_time
             axes.barh(row, time, color=_style(method)["color"], height=0.62)
             axes.annotate(label, (time, row), (4, 0), textcoords="offset points", va="center", color=INK)
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(_PLAIN_NUMBERS)
+        axes.xaxis.set_major_formatter(PLAIN_NUMBERS)
         axes.set_xlim(min(times.values()) / 3, max(times.values()) * 3)
         axes.set_yticks(range(len(times)), list(times))
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("ms per step")
-        return _plot("step-time", "Optimizer time", caption, figure)
+        return finish("step-time", "Optimizer time", caption, figure)
 
 
 def singular_value_histograms(weights: Mapping[str, Mapping[str, Tensor]]) -> list[Plot]:
@@ -98,7 +98,7 @@ def singular_value_histograms(weights: Mapping[str, Mapping[str, Tensor]]) -> li
 
 
 def _curve(name: str, title: str, best: Mapping[str, Group], measure: Callable[[Epoch], float]) -> Plot:
-    with _axes() as (figure, axes):
+    with open_axes() as (figure, axes):
         for method, group in best.items():
             epochs = [epoch.epoch for epoch in group.results[0].curve]
             spreads = [Spread.of(measure(result.curve[epoch]) for result in group.results) for epoch in epochs]
@@ -110,14 +110,14 @@ def _curve(name: str, title: str, best: Mapping[str, Group], measure: Callable[[
         low, high = axes.dataLim.intervaly
         if high > 10 * low:  # else a logarithmic axis would have next to no labels
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(_PLAIN_NUMBERS)
+            axes.yaxis.set_major_formatter(PLAIN_NUMBERS)
             axes.yaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel("cross-entropy")
-        _legend_below(figure, axes)
+        legend_below(figure, axes)
         caption = "Each method at its best learning rate: mean over the seeds, one standard deviation shaded."
-        return _plot(name, title, caption, figure)
+        return finish(name, title, caption, figure)
 
 
 def _histograms(layer: str, weights: Mapping[str, Tensor]) -> Plot:
@@ -126,7 +126,7 @@ def _histograms(layer: str, weights: Mapping[str, Tensor]) -> Plot:
     width = 1.05 * finite.max() / _BINS
     # Singular values of 1, give or take rounding, fall into the middle of a bin.
     bins = np.arange((1 - width / 2) % width - width, 1.05 * finite.max() + width, width)
-    with _axes(_NARROW_SIZE) as (figure, axes):
+    with open_axes(_NARROW_SIZE) as (figure, axes):
         for row, (method, sigma) in enumerate(spectra.items()):
             counts, _ = np.histogram(sigma, bins)
             base = len(spectra) - 1 - row
@@ -142,11 +142,12 @@ def _histograms(layer: str, weights: Mapping[str, Tensor]) -> Plot:
         rows, columns = next(iter(weights.values())).shape
         title = f"{layer.removesuffix('.weight')}, {rows} × {columns}"
         caption = "Singular values at each method's best learning rate, first seed; every row scaled to its own peak."
-        return _plot(f"singular-values-{layer}", title, caption, figure)
+        return finish(f"singular-values-{layer}", title, caption, figure)
 
 
 @contextmanager
-def _axes(size: tuple[float, float] = _SIZE) -> Iterator[tuple[Figure, Axes]]:
+def open_axes(size: tuple[float, float] = SIZE) -> Iterator[tuple[Figure, Axes]]:
+    """An empty figure in the report's style."""
     with rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         yield figure, figure.add_subplot()
@@ -156,10 +157,12 @@ def _style(method: str) -> dict[str, Any]:
     return {"label": method, **_LOOKS[list(METHODS).index(method)]}
 
 
-def _legend_below(figure: Figure, axes: Axes) -> None:
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """What the lines are, under the figure."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
 
 
-def _plot(name: str, title: str, caption: str, figure: Figure) -> Plot:
+def finish(name: str, title: str, caption: str, figure: Figure) -> Plot:
+    """The figure as it goes on the page."""
     return Plot(name, title, caption, to_svg(figure, name, f"{title}. {caption}"))

@@ -61,7 +61,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """The row of results.json: plain JSON values only."""
-        row: dict[str, Any] = _without_nan(asdict(self))
+        row: dict[str, Any] = plain(asdict(self))
         return row
 
     @classmethod
@@ -103,11 +103,12 @@ def _with_nan(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: math.nan if value is None else value for name, value in row.items()}
 
 
-def _without_nan(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Dicts, lists, strings and numbers, as JSON has them: None for a number that is not finite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {name: _without_nan(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return [_without_nan(item) for item in value]
+        return [plain(item) for item in value]
     return value

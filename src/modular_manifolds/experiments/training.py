@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from modular_manifolds.experiments.data import Dataset, Split
-from modular_manifolds.experiments.methods import METHODS
+from modular_manifolds.experiments.methods import METHODS, Method
 from modular_manifolds.experiments.network import MLP
 from modular_manifolds.experiments.results import Epoch, Result, measure_layers
 from modular_manifolds.experiments.run import Run
@@ -24,11 +24,12 @@ _EPOCHS_PER_SEED = 1_000_000
 class Training:
     """A run under way: cross-entropy, the learning rate falling linearly to 0 step by step, as in the blog.
 
-    All methods of one seed start from the same weights (up to their projection) and see the same batches.
+    All methods of one seed start from the same weights (up to their projection) and see the same batches. The run's
+    method is looked up in METHODS unless given.
     """
 
-    def __init__(self, run: Run, data: Dataset) -> None:
-        method = METHODS[run.method]
+    def __init__(self, run: Run, data: Dataset, method: Method | None = None) -> None:
+        method = method or METHODS[run.method]
         self._run = run
         self._data = data
         self._model = MLP(data.features, run.widths, data.classes, seed=run.seed)
@@ -36,6 +37,8 @@ class Training:
         self._optimizer = method.build(self._model, run.lr, run.momentum)
         self._seconds = 0.0
         self._optimizer_seconds = 0.0
+        self.loss = torch.zeros(())
+        """Of the last batch, before its step."""
         self.curve = [self._evaluate(0)]
 
     @property
@@ -69,6 +72,10 @@ class Training:
     def weights(self) -> dict[str, Tensor]:
         """A copy of every weight, by name."""
         return {name: weight.detach().clone() for name, weight in self._model.named_parameters()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What to keep of a finished run."""
+        return self.weights()
 
     def result(self) -> Result:
         """The row of the finished run."""
@@ -119,7 +126,9 @@ class Training:
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         self._optimizer.zero_grad()
-        functional.cross_entropy(self._model(inputs), labels).backward()  # type: ignore[no-untyped-call]
+        loss = functional.cross_entropy(self._model(inputs), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.loss = loss.detach()
         begin = perf_counter()
         self._optimizer.step()
         self._optimizer_seconds += perf_counter() - begin

@@ -1,0 +1,22 @@
+"""`modular-manifolds soften` as a person meets it."""
+
+from rich.console import Console
+
+from modular_manifolds.cli.compare import Conclusion, run_comparison
+from modular_manifolds.experiments.comparison import Finished
+from modular_manifolds.experiments.softening import Softening, movements, write_movements
+from modular_manifolds.experiments.softening_report import best_table, draw, scan_table
+
+
+def run_softening(softening: Softening, console: Console) -> int:
+    """Run it, showing progress; the exit status."""
+    return run_comparison(softening, console, conclude)
+
+
+def conclude(finished: Finished) -> Conclusion:
+    """Write the results and the figures."""
+    moved = movements(finished)
+    write_movements(finished, moved)
+    folder = draw(finished, moved)[0].parent
+    tables = [best_table(finished, moved), scan_table(finished, moved)]
+    return Conclusion(tables, {"results": finished.comparison.results_path, "plots": folder})
