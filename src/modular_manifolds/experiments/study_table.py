@@ -28,7 +28,7 @@ class Text:
         """For a terminal."""
         table = Table(title=self.title)
         for i, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if i else "left")
+            table.add_column(column, justify="right" if i else "left", no_wrap=i == 0)
         for i, row in enumerate(self.rows):
             table.add_row(*(f"[bold]{cell}[/]" if (i, j) in self.strong else cell for j, cell in enumerate(row)))
         return table
@@ -71,13 +71,13 @@ def cost_table(findings: Findings) -> Text:
     rows = []
     for name in findings.candidates:
         cells = [findings.cells[layer, name] for layer in findings.layers]
-        removed = [f"{100 * CANDIDATES[name].removed(*shape):.3g} %" for shape in findings.shapes]
+        removed = [f"{100 * CANDIDATES[name].removed(*shape):.1f}" for shape in findings.shapes]
         violation = max(outcome.violation for outcome in cells[-1].outcomes)
         rows.append((name, *(f"{_milliseconds(cell):.3g}" for cell in cells), ", ".join(removed), f"{violation:.0e}"))
     headings = (
         "manifold x norm",
         *(f"ms, {layer if isinstance(layer, str) else f'layer {layer + 1}'}" for layer in findings.layers),
-        "degrees of freedom removed, layer by layer",
+        "degrees of freedom removed, %",
         "violation",
     )
     return Text("processor time of an optimizer step, and what the constraint takes away", headings, tuple(rows))

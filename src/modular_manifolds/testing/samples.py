@@ -32,6 +32,14 @@ def point(case: Case[Manifold], number: int = 0) -> Float[Tensor, "*b m n"]:
     return case.subject.project(factor * x) if case.subject.conic and factor != 1 else x
 
 
+def numbers(manifold: Manifold) -> tuple[int, ...]:
+    """Of the points at which to look for an order of convergence, the best of which counts.
+
+    One; but three where there is a boundary, all inside or all on it: the kink of one nearby looks like a low order.
+    """
+    return (0, 3, 6) if manifold.conic else (0,)
+
+
 def tangent(case: Case[Manifold], x: Float[Tensor, "*b m n"], number: int = 1) -> Float[Tensor, "*b m n"]:
     """A tangent vector at x, as long as x in the Frobenius norm; zero where there is no other."""
     v = case.subject.to_tangent(x, case.gaussian(number, x.shape))
