@@ -9,12 +9,15 @@ import torch
 from hypothesis import given, settings
 
 from modular_manifolds import Geometry
+from modular_manifolds.lmo import Splitting
 from modular_manifolds.manifolds import (
     DoublyStochastic,
     FixedRank,
     LowRankFactors,
     Oblique,
     Product,
+    SpectralBall,
+    SpectralBand,
     Sphere,
     Stiefel,
     SymmetricPositiveDefinite,
@@ -217,6 +220,18 @@ def test_dual_bound_is_one(norm):
     """And tight: it is attained, up to 1e-5, by a direction that splitting or a formula finds."""
     geometry = Geometry(Sphere(), norm)
     w = Sphere().random((5, 4), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    g = torch.randn(5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    value = -(g * geometry.lmo(w, g)).sum()
+    assert -1e-9 <= (dual_bound(geometry, w, g) - value) / value <= 1e-5
+
+
+@pytest.mark.parametrize("manifold", [SpectralBall(0.5), SpectralBand(0.5, 2.0)], ids=str)
+@pytest.mark.parametrize("norm", [Frobenius(), Spectral()], ids=str)
+@pytest.mark.parametrize("factor", [2.0, 0.5])
+def test_dual_bound_at_a_boundary(manifold, norm, factor):
+    geometry = Geometry(manifold, norm, Splitting(tolerance=1e-6, iterations=5000))
+    w = manifold.random((5, 4), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    w = manifold.project(factor * w)
     g = torch.randn(5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     value = -(g * geometry.lmo(w, g)).sum()
     assert -1e-9 <= (dual_bound(geometry, w, g) - value) / value <= 1e-5

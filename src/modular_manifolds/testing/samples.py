@@ -26,10 +26,14 @@ def interior(case: Case[Manifold], number: int = 0) -> Float[Tensor, "*b m n"]:
 
 
 def point(case: Case[Manifold], number: int = 0) -> Float[Tensor, "*b m n"]:
-    """A random point; where the manifold has a boundary, that of two seeds in three has some singular values on it."""
-    x = interior(case, number)
-    factor = (1.0, 2.0, 0.5)[(case.seed + number) % 3]
-    return case.subject.project(factor * x) if case.subject.conic and factor != 1 else x
+    """A random point, which for two seeds in three has some singular values on the boundary, if there is one."""
+    return to_boundary(case.subject, interior(case, number), case.seed + number)
+
+
+def to_boundary(manifold: Manifold, x: Float[Tensor, "*b m n"], seed: int) -> Float[Tensor, "*b m n"]:
+    """A point made from x, with some singular values at an upper bound, at a lower one, or left alone by turns."""
+    factor = (2.0, 0.5, 1.0)[seed % 3]
+    return manifold.project(factor * x) if manifold.conic and factor != 1 else x
 
 
 def numbers(manifold: Manifold) -> tuple[int, ...]:
