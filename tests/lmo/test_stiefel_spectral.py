@@ -6,6 +6,7 @@ import torch
 import modular_manifolds as mm
 from modular_manifolds.linalg import msign, skew, sym
 from modular_manifolds.lmo.stiefel_spectral import _reduce
+from tests.lmo.gradients import KINDS, gradient
 
 POLICIES = {
     "float64": (torch.float64, "exact", 1e-9, 1e-12, 1e-12),
@@ -14,29 +15,6 @@ POLICIES = {
 }
 SMALL = [(1, 1), (2, 1), (1, 7), (5, 3), (7, 7), (64, 64), (51, 50), (100, 50), (33, 15), (15, 33), (3, 2, 40, 24)]
 LARGE = [(512, 512), (1024, 1024), (3072, 128), (128, 3072), (2048, 512)]
-GRADIENTS = ["gaussian", "low rank", "power law", "ill-conditioned", "aligned", "nearly normal", "normal", "w", "zero"]
-
-
-def gradient(kind: str, w: torch.Tensor) -> torch.Tensor:
-    """A float64 gradient of the given kind at w."""
-    if w.shape[-2] < w.shape[-1]:
-        return gradient(kind, w.mT).mT
-    *batch, m, n = w.shape
-    noise = torch.randn(*batch, m, n, dtype=torch.float64)
-    square = torch.randn(*batch, n, n, dtype=torch.float64)
-    index = torch.arange(n, dtype=torch.float64)
-    rank = max(1, n // 8)
-    return {
-        "gaussian": lambda: noise,
-        "low rank": lambda: noise[..., :rank] @ square[..., :rank, :],
-        "power law": lambda: (msign(noise) / (1 + index)) @ msign(square),
-        "ill-conditioned": lambda: (msign(noise) * 10 ** (-6 * index / max(n - 1, 1))) @ msign(square),
-        "aligned": lambda: w @ square,
-        "nearly normal": lambda: w @ sym(square) + 1e-2 * noise,
-        "normal": lambda: w @ sym(square),
-        "w": lambda: w.clone(),
-        "zero": lambda: torch.zeros_like(w),
-    }[kind]()
 
 
 def check(shape: tuple[int, ...], kind: str, policy: str, scale: float = 1.0, radius: float = 1.0) -> None:
@@ -58,7 +36,7 @@ def check(shape: tuple[int, ...], kind: str, policy: str, scale: float = 1.0, ra
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("kind", GRADIENTS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SMALL, ids=str)
 def test_is_optimal_and_tangent(shape, kind, policy):
     check(shape, kind, policy)
@@ -74,7 +52,7 @@ def test_is_free_of_scale(shape, scale, policy):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("kind", GRADIENTS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", LARGE, ids=str)
 def test_is_optimal_and_tangent_when_large(shape, kind, policy):
     check(shape, kind, policy)
