@@ -15,6 +15,7 @@ from modular_manifolds.linalg.spectral_norm import spectral_norm
 from modular_manifolds.linalg.symmetric_function import apply_to_eigenvalues, eigenpairs
 from modular_manifolds.linalg.symmetry import skew, sym
 from modular_manifolds.linalg.thin_svd import thin_svd
+from modular_manifolds.linalg.turn import turn
 
 __all__ = [
     "Precision",
@@ -43,5 +44,6 @@ __all__ = [
     "spectral_norm",
     "sym",
     "thin_svd",
+    "turn",
     "working_dtype",
 ]

@@ -4,14 +4,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-WHOLE = 1024
-"""Columns from which a symmetric product is worth cutting up."""
+LARGE = 2**20
+"""Entries from which on a matrix is worth cutting up for a symmetric product."""
 
 
 def symmetric_product(x: Float[Tensor, "*b m n"], y: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b n n"]:
     """x^T y, where that is known to be symmetric: on a CPU, large blocks above the diagonal are copied from below."""
-    n = x.shape[-1]
-    if n < WHOLE or x.device.type != "cpu":
+    m, n = x.shape[-2:]
+    if m * n < LARGE or n < 2 or x.device.type != "cpu":
         return x.mT @ y
     (x1, x2), (y1, y2) = x.tensor_split(2, -1), y.tensor_split(2, -1)
     below = x2.mT @ y1

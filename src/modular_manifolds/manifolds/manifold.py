@@ -48,6 +48,12 @@ class Manifold(ABC):
     def retract(self, x: Float[Tensor, "*b m n"], u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """The point reached from x along the tangent vector u: x + u up to second order in u, and on the manifold."""
 
+    def descend(
+        self, x: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], length: float | Tensor
+    ) -> Float[Tensor, "*b m n"]:
+        """The point reached from x along -length * gradient(x, g), by `retract` or a faster retraction of its order."""
+        return self.retract(x, self.gradient(x, g).mul_(-length))
+
     def whiten(self, x: Float[Tensor, "*b m n"], u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """u in coordinates in which the metric at x is the Frobenius inner product, and in which norms measure it."""
         return u

@@ -86,9 +86,10 @@ def with_finite_gradients(nonfinite: str, named: list[NamedParameter]) -> list[N
     for (name, _), g in zip(named, grads, strict=True):
         if g.layout != torch.strided:
             raise TypeError(f"the gradient of {name} is sparse ({g.layout}); make it dense, e.g. sparse=False")
-    # the largest entry is NaN or infinite where any is, and many times faster to find than by isfinite
-    largest = read_together([g.abs().amax() if g.numel() else g.new_zeros(()) for g in grads])
-    finite = [isfinite(entry) for entry in largest]
+    # the extreme entries are NaN or infinite where any is, and many times faster to find than by isfinite
+    extremes = [entry for g in grads for entry in torch.aminmax(g if g.numel() else g.new_zeros(1))]
+    entries = iter(read_together(extremes))
+    finite = [isfinite(lowest) and isfinite(highest) for lowest, highest in zip(entries, entries, strict=True)]
     bad = [name for (name, _), ok in zip(named, finite, strict=True) if not ok]
     if bad and nonfinite == "raise":
         raise ValueError(

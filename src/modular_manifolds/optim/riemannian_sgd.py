@@ -81,13 +81,13 @@ class RiemannianSGD(RiemannianOptimizer):
             if group["weight_decay"]:
                 g = g + group["weight_decay"] * w
             if momentum == 0:
-                direction = manifold.gradient(w, g)
-            else:
-                past = batch.load("momentum_buffer")
-                direction = velocity(manifold, w, g, past, momentum, group["dampening"])
-                batch.store("momentum_buffer", direction)
-                if group["nesterov"]:
-                    direction = manifold.gradient(w, g) + momentum * direction
+                batch.move(manifold.descend(w, g, lr))
+                continue
+            past = batch.load("momentum_buffer")
+            direction = velocity(manifold, w, g, past, momentum, group["dampening"])
+            batch.store("momentum_buffer", direction)
+            if group["nesterov"]:
+                direction = manifold.gradient(w, g) + momentum * direction
             batch.move(manifold.retract(w, direction.mul_(-lr)))
 
 
