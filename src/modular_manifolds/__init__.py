@@ -23,6 +23,7 @@ from modular_manifolds.manifolds import (
     SymmetricPositiveDefinite,
 )
 from modular_manifolds.norms import (
+    ConvOperator,
     Frobenius,
     MaxColumn,
     MaxEntry,
@@ -35,12 +36,14 @@ from modular_manifolds.norms import (
     RowSup,
     Schatten,
     Spectral,
+    TransposedRMSOperator,
 )
 from modular_manifolds.optim import ManifoldMuon, ModularOptimizer, RiemannianAdam, RiemannianSGD, project_
 from modular_manifolds.soften import SoftConstraint, soften
 
 __all__ = [
     "Certificate",
+    "ConvOperator",
     "DGram",
     "DegreesOfFreedom",
     "DoublyStochastic",
@@ -79,6 +82,7 @@ __all__ = [
     "Splitting",
     "Stiefel",
     "SymmetricPositiveDefinite",
+    "TransposedRMSOperator",
     "baselines",
     "degrees_of_freedom",
     "geometries",

@@ -7,7 +7,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from modular_manifolds.manifolds import Manifold
-from modular_manifolds.optim.projection import _assignments, as_matrix, manifold_of, named_parameters
+from modular_manifolds.optim.projection import as_matrix, assignments, manifold_of, named_parameters
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,9 @@ def degrees_of_freedom(target: Any, manifold: Manifold | None = None) -> Degrees
 
 
 def _rows(target: Any, manifold: Manifold | None) -> Iterator[Row]:
-    for (name, p), where in _assignments(target, manifold):
-        yield Row(name, tuple(p.shape), where, p.numel(), where.dimension(as_matrix(p).shape))
+    for (name, p), where, kernel_axes in assignments(target, manifold):
+        shape = as_matrix(p, kernel_axes).shape
+        yield Row(name, tuple(p.shape), where, p.numel(), where.dimension(shape))
     groups = target.param_groups if isinstance(target, Optimizer) else [target] if isinstance(target, dict) else target
     for i, group in enumerate(groups if isinstance(groups, list | tuple) else []):
         if isinstance(group, dict) and manifold_of(group) is None:

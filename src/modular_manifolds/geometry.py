@@ -38,6 +38,9 @@ class Geometry:
         solver: another algorithm for the direction than the table's own.
         precision: of the matrix functions in the direction; see `modular_manifolds.linalg.Precision`. Directions that
             need none are exact either way, and every landing is in float32 or float64.
+        kernel_axes: of a convolution's weight (out, in, *kernel), how many axes the kernel has: the matrices are then
+            its taps, (out, in) each. Optimizers and `project_` look at the weight that way; `lmo`, `step` and
+            `certificate` take the taps as a batch, see `modular_manifolds.optim.as_matrix`.
 
     Raises:
         NoLMOError: the table has no direction for this pair, and no solver is given.
@@ -48,9 +51,12 @@ class Geometry:
     norm: Norm
     solver: Solver | None = None
     precision: Precision = "exact"
+    kernel_axes: int = 0
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
+        if self.kernel_axes < 0:
+            raise ValueError(f"kernel_axes must not be negative, got {self.kernel_axes}")
         if self.solver is None:
             find_direction(self.manifold, self.norm)
         else:
@@ -153,6 +159,7 @@ class Geometry:
             "norm": describe(self.norm),
             "solver": None if self.solver is None else describe(self.solver),
             "precision": self.precision,
+            "kernel_axes": self.kernel_axes,
         }
 
     @classmethod
@@ -168,6 +175,7 @@ class Geometry:
             rebuild(Norm, data["norm"]),
             None if solver is None else rebuild(Solver, solver),
             data["precision"],
+            data.get("kernel_axes", 0),
         )
 
 

@@ -586,3 +586,45 @@ def test_a_state_of_another_shape_is_refused(network, grouped):
     saved = mm.ModularOptimizer([first, second]).state_dict()
     with pytest.raises(ValueError, match="different number of parameter groups"):
         mm.ModularOptimizer([first]).load_state_dict(saved)
+
+
+def test_a_budget_is_a_share_of_the_learning_rate():
+    ends = []
+    for lr, budget in ((0.2, 0.25), (0.05, 1.0)):
+        w = torch.nn.Parameter(mm.Stiefel().random((6, 4), generator=torch.Generator().manual_seed(0)))
+        b = torch.nn.Parameter(torch.zeros(4))
+        groups = [
+            {"params": [w], "geometry": mm.Geometry(mm.Stiefel(), mm.Spectral()), "budget": budget},
+            {"params": [b], "geometry": None, "budget": budget},
+        ]
+        optimizer = mm.ModularOptimizer(groups, lr=lr)
+        w.grad, b.grad = torch.ones(6, 4).tril(), torch.ones(4)
+        optimizer.step()
+        ends.append((w.detach().clone(), b.detach().clone()))
+    assert torch.allclose(ends[0][0], ends[1][0], atol=1e-6)
+    assert torch.allclose(ends[0][1], ends[1][1], atol=1e-7)
+
+
+@pytest.mark.parametrize("budget", [-1.0, float("nan"), float("inf")])
+def test_a_budget_must_be_a_share(budget):
+    with pytest.raises(ValueError, match="budget"):
+        mm.ModularOptimizer([{"params": [torch.nn.Parameter(torch.zeros(2))], "geometry": None, "budget": budget}])
+
+
+def test_the_taps_of_a_convolution_are_stepped_one_by_one():
+    generator = torch.Generator().manual_seed(0)
+    taps = mm.Stiefel().random((3, 3, 8, 4), generator=generator, dtype=torch.float64)
+    w = torch.nn.Parameter(taps.movedim((-2, -1), (0, 1)).clone())
+    g = torch.randn(8, 4, 3, 3, generator=generator, dtype=torch.float64)
+    geometry = mm.Geometry(mm.Stiefel(), mm.Spectral(), kernel_axes=2)
+    optimizer = mm.ModularOptimizer(
+        [{"params": [("conv", w)], "geometry": geometry}], lr=0.1, momentum=0.5, nesterov=False
+    )
+    w.grad = g.clone()
+    optimizer.step()
+    expected = geometry.step(taps, g.movedim((0, 1), (-2, -1)), 0.1)
+    assert torch.allclose(w.movedim((0, 1), (-2, -1)), expected, atol=1e-12)
+    assert optimizer.state[w]["momentum"].shape == w.shape
+    with pytest.raises(ValueError, match=r"linear has shape \(8, 4\)"):
+        optimizer.add_param_group({"params": [("linear", torch.nn.Parameter(taps[0, 0]))], "geometry": geometry})
+    assert mm.Geometry.from_dict(geometry.to_dict()) == geometry

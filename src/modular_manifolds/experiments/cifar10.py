@@ -116,7 +116,7 @@ def _locate(folder: Path, name: str) -> Path:
 
 def _fetch(name: str) -> Path:
     try:
-        from huggingface_hub import hf_hub_download  # type: ignore[import-not-found]
+        from huggingface_hub import hf_hub_download
     except ModuleNotFoundError:
         return _download(name)
     try:

@@ -75,6 +75,9 @@ class DoublyStochastic(Manifold):
             x = x * (a + b).exp()
         return x.to(normal.dtype)
 
+    def spectral_bound(self, m: int, n: int) -> float:
+        return 1.0
+
     def matrix_dimension(self, m: int, n: int) -> int:
         check_square((m, n), self)
         return max(n - 1, 0) ** 2

@@ -90,6 +90,9 @@ class Grassmann(Manifold):
         """Uniform, as on `Stiefel`."""
         return Stiefel(self.radius).from_gaussian(normal)
 
+    def spectral_bound(self, m: int, n: int) -> float:
+        return self.radius
+
     def matrix_dimension(self, m: int, n: int) -> int:
         return min(m, n) * abs(m - n)
 

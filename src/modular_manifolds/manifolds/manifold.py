@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import prod
+from math import inf, prod
 
 import torch
 from jaxtyping import Float
@@ -124,6 +124,14 @@ class Manifold(ABC):
     def from_gaussian(self, normal: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """A random point made of standard normal entries: the nearest, unless there is a better way."""
         return self.project(normal)
+
+    def spectral_bound(self, m: int, n: int) -> float:
+        """No m x n point has a larger singular value; inf where there is no bound."""
+        return inf
+
+    def row_bound(self, m: int, n: int) -> float:
+        """No row of an m x n point is longer, in the Euclidean sense; inf where there is no bound."""
+        return self.spectral_bound(m, n)
 
     @abstractmethod
     def matrix_dimension(self, m: int, n: int) -> int:

@@ -1,6 +1,7 @@
 """Matrices whose rows, or columns, all have one length."""
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import ClassVar, Literal
 
 import torch
@@ -80,6 +81,12 @@ class Oblique(Manifold):
         """Every row as on the `Sphere`."""
         x, u, v = self.vectors(x), self.vectors(u), self.vectors(v)
         return self.vectors(great_circle.carry(x, u, v, self.radius))
+
+    def spectral_bound(self, m: int, n: int) -> float:
+        return self.radius * sqrt(m if self.axis == "rows" else n)
+
+    def row_bound(self, m: int, n: int) -> float:
+        return self.radius if self.axis == "rows" else self.spectral_bound(m, n)
 
     def matrix_dimension(self, m: int, n: int) -> int:
         return m * max(n - 1, 0) if self.axis == "rows" else n * max(m - 1, 0)

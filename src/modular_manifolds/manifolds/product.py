@@ -1,6 +1,7 @@
 """Fused weights, every block of which lives on a manifold of its own."""
 
 from dataclasses import dataclass
+from math import hypot
 
 from jaxtyping import Float
 from torch import Tensor
@@ -88,6 +89,21 @@ class Product(Manifold):
     def from_gaussian(self, normal: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """Independent random points."""
         return self.blocks.matrices(self.factors, lambda factor, normal: factor.from_gaussian(normal), normal)
+
+    def spectral_bound(self, m: int, n: int) -> float:
+        """Root of the sum of the blocks' squares."""
+        return hypot(*self.block_bounds(m, n))
+
+    def row_bound(self, m: int, n: int) -> float:
+        rows = [
+            factor.row_bound(*shape) for factor, shape in zip(self.factors, self.blocks.shapes((m, n)), strict=True)
+        ]
+        return max(rows) if self.axis == "rows" else hypot(*rows)
+
+    def block_bounds(self, m: int, n: int) -> list[float]:
+        """`spectral_bound` of every block."""
+        shapes = self.blocks.shapes((m, n))
+        return [factor.spectral_bound(*shape) for factor, shape in zip(self.factors, shapes, strict=True)]
 
     def matrix_dimension(self, m: int, n: int) -> int:
         shapes = self.blocks.shapes((m, n))

@@ -84,6 +84,9 @@ class SpectralBall(Manifold):
         rest = min(normal.shape[-2:]) + 1
         return map_singular_values(normal, lambda s: self.radius * s / s.square().add(rest).sqrt())
 
+    def spectral_bound(self, m: int, n: int) -> float:
+        return self.radius
+
     def matrix_dimension(self, m: int, n: int) -> int:
         return m * n
 

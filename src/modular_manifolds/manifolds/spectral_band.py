@@ -59,6 +59,9 @@ class SpectralBand(Manifold):
         rest, width = min(normal.shape[-2:]) + 1, self.high - self.low
         return map_singular_values(normal, lambda s: self.low + width * s / s.square().add(rest).sqrt())
 
+    def spectral_bound(self, m: int, n: int) -> float:
+        return self.high
+
     def matrix_dimension(self, m: int, n: int) -> int:
         return m * n
 

@@ -63,6 +63,9 @@ class SpectralSphere(Manifold):
         """radius G / ||G||: invariant under rotations from both sides."""
         return self._rescale(normal)
 
+    def spectral_bound(self, m: int, n: int) -> float:
+        return self.radius
+
     def matrix_dimension(self, m: int, n: int) -> int:
         return max(m * n - 1, 0)
 

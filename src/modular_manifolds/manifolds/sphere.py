@@ -68,6 +68,9 @@ class Sphere(Manifold):
         """v, with its part along u turned in the plane of x and u."""
         return great_circle.carry(x.flatten(-2), u.flatten(-2), v.flatten(-2), self.radius).view_as(x)
 
+    def spectral_bound(self, m: int, n: int) -> float:
+        return self.radius
+
     def matrix_dimension(self, m: int, n: int) -> int:
         return max(m * n - 1, 0)
 

@@ -148,6 +148,9 @@ class Stiefel(Manifold):
         q, r = torch.linalg.qr(normal)
         return self.radius * q * torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).unsqueeze(-2)
 
+    def spectral_bound(self, m: int, n: int) -> float:
+        return self.radius
+
     def matrix_dimension(self, m: int, n: int) -> int:
         k = min(m, n)
         return m * n - k * (k + 1) // 2

@@ -4,10 +4,18 @@ from modular_manifolds.norms.blocks import Blockwise, PerBlock, PerHead
 from modular_manifolds.norms.elementwise import Frobenius, MaxEntry
 from modular_manifolds.norms.norm import Norm
 from modular_manifolds.norms.rows import MaxColumn, MaxRow, RowSup
-from modular_manifolds.norms.singular_values import Nuclear, RMSOperator, Schatten, Spectral
+from modular_manifolds.norms.singular_values import (
+    ConvOperator,
+    Nuclear,
+    RMSOperator,
+    Schatten,
+    Spectral,
+    TransposedRMSOperator,
+)
 
 __all__ = [
     "Blockwise",
+    "ConvOperator",
     "Frobenius",
     "MaxColumn",
     "MaxEntry",
@@ -20,4 +28,5 @@ __all__ = [
     "RowSup",
     "Schatten",
     "Spectral",
+    "TransposedRMSOperator",
 ]

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from math import hypot
 
 from jaxtyping import Float
 from torch import Tensor
@@ -29,6 +30,20 @@ class Blockwise(Norm):
 
     def norm(self, u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return self.blocks.numbers(self.parts, lambda part, block: part[1] * part[0].norm(block), u).amax(-1)
+
+    def spectral_bound(self, m: int, n: int) -> float:
+        """Root of the sum of the blocks' squares."""
+        return hypot(*self.block_bounds(m, n))
+
+    def row_bound(self, m: int, n: int) -> float:
+        shapes = self.blocks.shapes((m, n))
+        rows = [norm.row_bound(*shape) / weight for (norm, weight), shape in zip(self.parts, shapes, strict=True)]
+        return max(rows) if self.blocks.axis == "rows" else hypot(*rows)
+
+    def block_bounds(self, m: int, n: int) -> list[float]:
+        """`spectral_bound` of every block by itself, in this norm."""
+        shapes = self.blocks.shapes((m, n))
+        return [norm.spectral_bound(*shape) / weight for (norm, weight), shape in zip(self.parts, shapes, strict=True)]
 
     def dual(self, g: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return self.blocks.numbers(self.parts, lambda part, block: part[0].dual(block) / part[1], g).sum(-1)

@@ -1,6 +1,7 @@
 """Norms of a matrix as a list of its entries."""
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import ClassVar
 
 import torch
@@ -20,6 +21,9 @@ class Frobenius(Norm):
     def norm(self, u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return length(u)[..., 0, 0]
 
+    def spectral_bound(self, m: int, n: int) -> float:
+        return 1.0
+
     def dual(self, g: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return self.norm(g)
 
@@ -36,6 +40,12 @@ class MaxEntry(Norm):
 
     def norm(self, u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return largest(u.abs().flatten(-2))
+
+    def spectral_bound(self, m: int, n: int) -> float:
+        return sqrt(m * n)
+
+    def row_bound(self, m: int, n: int) -> float:
+        return sqrt(n)
 
     def dual(self, g: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return g.abs().sum((-2, -1))

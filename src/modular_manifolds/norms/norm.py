@@ -1,6 +1,7 @@
 """What every norm offers."""
 
 from abc import ABC, abstractmethod
+from math import inf
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -33,6 +34,14 @@ class Norm(ABC):
 
         Only norms that need a matrix function make use of `precision`; the others are exact either way.
         """
+
+    def spectral_bound(self, m: int, n: int) -> float:
+        """No m x n matrix of norm at most 1 has a larger singular value; inf where this norm does not say."""
+        return inf
+
+    def row_bound(self, m: int, n: int) -> float:
+        """No row of an m x n matrix of norm at most 1 is longer, in the Euclidean sense."""
+        return self.spectral_bound(m, n)
 
     def to_ball(self, u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """The matrix of norm at most 1 that is nearest to u in the Frobenius norm, as `Splitting` needs it.

@@ -22,6 +22,12 @@ class MaxRow(Norm):
     def norm(self, u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return largest(length(u, -1)[..., 0]) / self.unit(u.shape)
 
+    def spectral_bound(self, m: int, n: int) -> float:
+        return self.row_bound(m, n) * sqrt(max(m, 1))
+
+    def row_bound(self, m: int, n: int) -> float:
+        return self.unit(torch.Size((m, n)))
+
     def dual(self, g: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return length(g, -1)[..., 0].sum(-1) * self.unit(g.shape)
 
@@ -50,6 +56,12 @@ class MaxColumn(Norm):
 
     def norm(self, u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return MaxRow().norm(u.mT)
+
+    def spectral_bound(self, m: int, n: int) -> float:
+        return MaxRow().spectral_bound(n, m)
+
+    def row_bound(self, m: int, n: int) -> float:
+        return self.spectral_bound(m, n)
 
     def dual(self, g: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return MaxRow().dual(g.mT)

@@ -34,6 +34,9 @@ class Spectral(Norm):
     def norm(self, u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return spectral_norm(u) / self.unit(u.shape)
 
+    def spectral_bound(self, m: int, n: int) -> float:
+        return self.unit(torch.Size((m, n)))
+
     def dual(self, g: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return nuclear_norm(g) * self.unit(g.shape)
 
@@ -55,6 +58,30 @@ class RMSOperator(Spectral):
 
 
 @dataclass(frozen=True)
+class ConvOperator(RMSOperator):
+    """For the taps of a convolution, (out, in) each: `taps` times the RMS operator norm.
+
+    The taps' outputs add up, so that their largest norm bounds the gain of the convolution in root-mean-square over
+    channels, at any position (Large et al., arXiv 2405.14813, appendix on Conv2D).
+    """
+
+    taps: int = 1
+
+    def unit(self, shape: torch.Size) -> float:
+        """sqrt(out / in) / taps."""
+        return super().unit(shape) / self.taps
+
+
+@dataclass(frozen=True)
+class TransposedRMSOperator(Spectral):
+    """The RMS operator norm of the transpose, for weights kept as (in, out): sqrt(in / out) times the spectral norm."""
+
+    def unit(self, shape: torch.Size) -> float:
+        """sqrt(out / in)."""
+        return sqrt(max(shape[-1], 1) / max(shape[-2], 1))
+
+
+@dataclass(frozen=True)
 class Nuclear(Norm):
     """Sum of the singular values; the dual is the spectral norm, the largest of them."""
 
@@ -62,6 +89,9 @@ class Nuclear(Norm):
 
     def norm(self, u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return nuclear_norm(u)
+
+    def spectral_bound(self, m: int, n: int) -> float:
+        return 1.0
 
     def dual(self, g: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return spectral_norm(g)
@@ -98,6 +128,9 @@ class Schatten(Norm):
 
     def norm(self, u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return _schatten(u, self.p)
+
+    def spectral_bound(self, m: int, n: int) -> float:
+        return 1.0
 
     def dual(self, g: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
         return _schatten(g, self.q)

@@ -26,7 +26,7 @@ def adamw_(group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], st
         amsgrad=False,
         beta1=group["betas"][0],
         beta2=group["betas"][1],
-        lr=group["lr"],
+        lr=group["lr"] * group["budget"],
         weight_decay=group["weight_decay"],
         eps=group["eps"],
         maximize=False,  # the gradients have been turned round already

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.optim.projection import as_matrix
+from modular_manifolds.optim.projection import as_matrix, as_parameter
 
 State = dict[str, Any]
 """What an optimizer keeps for one parameter."""
@@ -17,22 +17,23 @@ State = dict[str, Any]
 class Batch:
     """Weights of one shape, dtype and device with the same entries in their state, and their gradients, as stacks."""
 
-    def __init__(self, weights: list[Tensor], grads: list[Tensor], states: list[State]) -> None:
-        self._weights, self._states = weights, states
-        self.w: Float[Tensor, "k *b m n"] = _stack(weights)
-        self.g: Float[Tensor, "k *b m n"] = _stack(grads)
+    def __init__(self, weights: list[Tensor], grads: list[Tensor], states: list[State], kernel_axes: int = 0) -> None:
+        self._weights, self._states, self._kernel_axes = weights, states, kernel_axes
+        self.w: Float[Tensor, "k *b m n"] = self._stack(weights)
+        self.g: Float[Tensor, "k *b m n"] = self._stack(grads)
 
     def load(self, name: str) -> Tensor | None:
         """A stack of what was stored by this name; None where nothing was."""
-        return _stack([s[name] for s in self._states]) if name in self._states[0] else None
+        return self._stack([s[name] for s in self._states]) if name in self._states[0] else None
 
     def store(self, name: str, values: Float[Tensor, "k *b _ _"]) -> None:
         """Keep one item of the stack for each weight, in the weight's own shape where the sizes agree."""
         for w, state, value in zip(self._weights, self._states, values, strict=True):
             if name in state:
-                as_matrix(state[name]).copy_(value)
+                as_matrix(state[name], self._kernel_axes).copy_(value)
             else:
-                state[name] = (value.reshape(w.shape) if value.numel() == w.numel() else value).clone()
+                kept = as_parameter(value, self._kernel_axes)
+                state[name] = (kept.reshape(w.shape) if kept.numel() == w.numel() else kept).clone()
 
     def count(self) -> int:
         """Add 1 to the number of steps, which all weights of a batch have in common, and return it."""
@@ -43,19 +44,18 @@ class Batch:
 
     def move(self, new: Float[Tensor, "k *b m n"]) -> None:
         """Overwrite the weights."""
-        torch._foreach_copy_([as_matrix(w) for w in self._weights], list(new.unbind()))
+        torch._foreach_copy_([as_matrix(w, self._kernel_axes) for w in self._weights], list(new.unbind()))
+
+    def _stack(self, tensors: list[Tensor]) -> Tensor:
+        matrices = [as_matrix(t, self._kernel_axes) for t in tensors]
+        return torch.stack(matrices) if len(matrices) > 1 else matrices[0].unsqueeze(0)
 
 
-def batches(weights: list[Tensor], grads: list[Tensor], states: list[State]) -> Iterator[Batch]:
-    """All weights but the empty ones, in batches."""
+def batches(weights: list[Tensor], grads: list[Tensor], states: list[State], kernel_axes: int = 0) -> Iterator[Batch]:
+    """All weights but the empty ones, in batches; with kernel axes, as the taps of convolutions."""
     places = defaultdict(list)
     for i, (w, state) in enumerate(zip(weights, states, strict=True)):
         if w.numel():
             places[w.shape, w.dtype, w.device, frozenset(state), int(state.get("step", 0))].append(i)
     for group in places.values():
-        yield Batch([weights[i] for i in group], [grads[i] for i in group], [states[i] for i in group])
-
-
-def _stack(tensors: list[Tensor]) -> Tensor:
-    matrices = [as_matrix(t) for t in tensors]
-    return torch.stack(matrices) if len(matrices) > 1 else matrices[0].unsqueeze(0)
+        yield Batch([weights[i] for i in group], [grads[i] for i in group], [states[i] for i in group], kernel_axes)

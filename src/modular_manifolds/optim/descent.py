@@ -14,16 +14,17 @@ def descend_(group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], 
     if group["momentum"] > 0 and not tangent:
         grads = _average(group, grads, states)
     geometry = group["geometry"]
-    for batch in batches(weights, grads, states):
+    lr = group["lr"] * group["budget"]
+    for batch in batches(weights, grads, states, geometry.kernel_axes):
         w = batch.w
         g = _carried_average(group, batch) if group["momentum"] > 0 and tangent else batch.g
         if group["weight_decay"]:
-            w = w * (1 - group["lr"] * group["weight_decay"])
+            w = w * (1 - lr * group["weight_decay"])
         memory = None
         if geometry.remembers:
             memory = batch.load("memory")
             memory = torch.zeros_like(w) if memory is None else memory.clone()
-        batch.move(geometry.step(w, g, group["lr"], memory))
+        batch.move(geometry.step(w, g, lr, memory))
         if memory is not None:
             batch.store("memory", memory)
 

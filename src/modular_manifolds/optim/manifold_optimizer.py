@@ -14,6 +14,7 @@ from modular_manifolds.optim.projection import (
     NamedParameter,
     as_matrix,
     check_on_manifold,
+    kernel_axes_of,
     manifold_of,
     named_parameters,
 )
@@ -74,7 +75,7 @@ class ManifoldOptimizer(Optimizer):
         self.check_settings(group)
         manifold = manifold_of(group)
         if manifold is not None:
-            check_on_manifold(named, manifold)
+            check_on_manifold(named, manifold, kernel_axes_of(group))
         super().add_param_group(group)
         self._versions |= {p: p._version for _, p in named}
 
@@ -116,7 +117,7 @@ class ManifoldOptimizer(Optimizer):
         touched = [(name, p) for name, p in named if self._versions.get(p) != p._version]
         manifold = manifold_of(group)
         if touched and manifold is not None:
-            check_on_manifold(touched, manifold)
+            check_on_manifold(touched, manifold, kernel_axes_of(group))
         for _, p in touched:
             master = self.state[p].get("master") if p in self.state else None
             if master is not None and not torch.equal(master.to(p.dtype), p):
@@ -145,7 +146,8 @@ class ManifoldOptimizer(Optimizer):
             master = p.to(working_dtype(p.dtype))
             manifold = manifold_of(group)
             if manifold is not None:
-                master = manifold.project(as_matrix(master)).reshape(p.shape)
+                matrix = as_matrix(master, kernel_axes_of(group))
+                matrix.copy_(manifold.project(matrix))
             state["master"] = master
         return cast(Tensor, state["master"])
 

@@ -11,7 +11,7 @@ from modular_manifolds.optim.batches import State
 from modular_manifolds.optim.checks import check_adam, check_fraction, check_velocity
 from modular_manifolds.optim.descent import descend_
 from modular_manifolds.optim.manifold_optimizer import ManifoldOptimizer
-from modular_manifolds.optim.projection import NamedParameter
+from modular_manifolds.optim.projection import NamedParameter, kernel_axes_of
 
 MomentumOn = Literal["gradient", "tangent"]
 """What momentum averages: gradients as they are, or their tangent parts, carried along as the weight moves."""
@@ -21,9 +21,11 @@ class ModularOptimizer(ManifoldOptimizer):
     """Steps every group of parameters by the geometry that it carries.
 
     A group with a `Geometry` takes, on the exponential average of its gradients, the steepest tangent step of length
-    `lr` and lands on its manifold; groups with `geometry=None` are stepped by AdamW. Parameters of one shape are
-    solved as one batch. Vectors count as 1 x d matrices; all axes but the last two are a batch. Parameters in bfloat16
-    or float16 keep a float32 master copy in the state, and are rounded from it.
+    `lr` and lands on its manifold; groups with `geometry=None` are stepped by AdamW. A group's `budget` (1 unless it
+    says otherwise) is its share of the learning rate, so that one `lr` serves a whole network: its step has length
+    lr * budget. Parameters of one shape are solved as one batch. Vectors count as 1 x d matrices; all axes but the
+    last two are a batch (of convolutions see `Geometry.kernel_axes`). Parameters in bfloat16 or float16 keep a float32
+    master copy in the state, and are rounded from it.
 
     Args:
         params: parameter groups, each a dict with "params" and "geometry" (a Geometry, or None for AdamW), and any of
@@ -74,6 +76,7 @@ class ModularOptimizer(ManifoldOptimizer):
             "weight_decay": weight_decay,
             "maximize": maximize,
             "nonfinite": nonfinite,
+            "budget": 1.0,
         }
         super().__init__(params, defaults)
 
@@ -84,6 +87,13 @@ class ModularOptimizer(ManifoldOptimizer):
                 f"Spectral()), or None for AdamW; nothing claims {', '.join(name for name, _ in named[:3]) or 'these'}"
             )
         super().check_claim(group, named)
+        axes = 2 + kernel_axes_of(group)
+        for name, p in named:
+            if axes > 2 and p.ndim < axes:
+                raise ValueError(
+                    f"{name} has shape {tuple(p.shape)}, but {group['geometry']} is for weights (out, in, *kernel) "
+                    f"with {axes - 2} kernel axes"
+                )
 
     def check_settings(self, group: dict[str, Any]) -> None:
         geometry = group["geometry"]
@@ -91,6 +101,8 @@ class ModularOptimizer(ManifoldOptimizer):
             raise TypeError(f"a group's geometry must be a Geometry or None, got {type(geometry).__name__}")
         super().check_settings(group)
         check_fraction(group, "momentum")
+        if not 0 <= group["budget"] < float("inf"):
+            raise ValueError(f"a group's budget must be finite and not negative, got {group['budget']}")
         if group["momentum_on"] not in ("gradient", "tangent"):
             raise ValueError(f"momentum_on must be 'gradient' or 'tangent', got {group['momentum_on']!r}")
         if geometry is None:
@@ -114,3 +126,8 @@ class ModularOptimizer(ManifoldOptimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_adamw": self._adamw}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("budget", 1.0)  # checkpoints from before there were budgets

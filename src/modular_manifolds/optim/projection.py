@@ -28,15 +28,21 @@ def project_(target: Any, manifold: Manifold | None = None) -> None:
         ValueError: a group has no geometry, or a parameter has a NaN, an Inf, or fewer than two axes and no group that
             says where it belongs. Nothing has been changed then.
     """
-    work = list(_assignments(target, manifold))
-    for (name, p), _ in work:
+    work = list(assignments(target, manifold))
+    for (name, p), _, _ in work:
         working_dtype(p.dtype)
         check_finite(p, name)
-    for (_, p), where in work:
-        p.copy_(where.project(as_matrix(p)).reshape(p.shape))
+    for (_, p), where, kernel_axes in work:
+        matrix = as_matrix(p, kernel_axes)
+        matrix.copy_(where.project(matrix))
 
 
-def _assignments(target: Any, manifold: Manifold | None) -> Iterator[tuple[NamedParameter, Manifold]]:
+def assignments(target: Any, manifold: Manifold | None) -> Iterator[tuple[NamedParameter, Manifold, int]]:
+    """Every constrained parameter of a target as `project_` takes it: where it lives, and how many axes its kernel has.
+
+    Raises:
+        TypeError, ValueError: as for `project_`.
+    """
     if isinstance(target, torch.optim.Optimizer):
         target = target.param_groups
     if isinstance(target, Iterator):
@@ -55,7 +61,7 @@ def _assignments(target: Any, manifold: Manifold | None) -> Iterator[tuple[Named
             where = manifold_of(group)
             if where is not None:
                 for item in named_parameters(group, f"group {i}"):
-                    yield item, where
+                    yield item, where, kernel_axes_of(group)
         return
     params = list(target.named_parameters()) if isinstance(target, nn.Module) else target
     for name, p in named_parameters({"params": params}, "params"):
@@ -64,7 +70,7 @@ def _assignments(target: Any, manifold: Manifold | None) -> Iterator[tuple[Named
                 f"{name} has shape {tuple(p.shape)}, not that of a matrix; leave it out, or pass parameter groups "
                 "whose 'geometry' or 'manifold' says where each parameter belongs"
             )
-        yield (name, p), manifold or Stiefel()
+        yield (name, p), manifold or Stiefel(), 0
 
 
 def manifold_of(group: dict[str, Any]) -> Manifold | None:
@@ -72,6 +78,12 @@ def manifold_of(group: dict[str, Any]) -> Manifold | None:
     if "geometry" not in group:
         return group["manifold"]
     return None if group["geometry"] is None else group["geometry"].manifold
+
+
+def kernel_axes_of(group: dict[str, Any]) -> int:
+    """How many trailing axes of the group's parameters index the taps of a convolution."""
+    geometry = group.get("geometry")
+    return getattr(geometry, "kernel_axes", 0)
 
 
 def named_parameters(group: dict[str, Any], prefix: str) -> list[NamedParameter]:
@@ -82,13 +94,13 @@ def named_parameters(group: dict[str, Any], prefix: str) -> list[NamedParameter]
     return [p if isinstance(p, tuple) else (name, p) for name, p in zip(names, params, strict=True)]
 
 
-def check_on_manifold(params: list[NamedParameter], manifold: Manifold) -> None:
+def check_on_manifold(params: list[NamedParameter], manifold: Manifold, kernel_axes: int = 0) -> None:
     """Raise ValueError naming the first parameter that is off the manifold. Reads the host once.
 
     The tolerance is 1e-4, plus what rounding to the parameter's own dtype costs.
     """
     params = [(name, p) for name, p in params if p.numel()]
-    worst = read_together([manifold.violation(as_matrix(p.detach())).amax().double() for _, p in params])
+    worst = read_together([manifold.violation(as_matrix(p.detach(), kernel_axes)).amax().double() for _, p in params])
     for (name, p), off in zip(params, worst, strict=True):
         tolerance = 1e-4 + 4 * torch.finfo(p.dtype).eps
         if not off <= tolerance:
@@ -108,6 +120,16 @@ def read_together(scalars: list[Tensor]) -> list[Any]:
     return [values[i] for i in range(len(scalars))]
 
 
-def as_matrix(p: Tensor) -> Tensor:
-    """A vector as a 1 x d matrix, a scalar as 1 x 1, anything else as it is."""
+def as_matrix(p: Tensor, kernel_axes: int = 0) -> Tensor:
+    """A vector as a 1 x d matrix, a scalar as 1 x 1, anything else as it is; all as views.
+
+    With kernel axes, a convolution's weight (out, in, *kernel) as the batch (*kernel, out, in) of its taps.
+    """
+    if kernel_axes:
+        return p.movedim((-2 - kernel_axes, -1 - kernel_axes), (-2, -1))
     return p if p.ndim >= 2 else p.reshape(1, -1)
+
+
+def as_parameter(matrix: Tensor, kernel_axes: int = 0) -> Tensor:
+    """Inverse of `as_matrix` for convolutions; other matrices as they are."""
+    return matrix.movedim((-2, -1), (-2 - kernel_axes, -1 - kernel_axes)) if kernel_axes else matrix

@@ -4,11 +4,11 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from modular_manifolds.manifolds import LowRankFactors, Manifold
-from modular_manifolds.norms import MaxColumn, MaxRow, Norm, RMSOperator, RowSup
+from modular_manifolds.norms import MaxColumn, MaxRow, Norm, RMSOperator, RowSup, TransposedRMSOperator
 
 OTHER_AXIS = {"rows": "columns", "columns": "rows"}
 
-ONE_WAY = (LowRankFactors, RMSOperator, RowSup)
+ONE_WAY = (LowRankFactors, RMSOperator, TransposedRMSOperator, RowSup)
 """Tell inputs from outputs, and offer nothing that tells them the other way round."""
 
 
