@@ -1,6 +1,6 @@
 """Train neural networks with every weight on a manifold, exactly and fast."""
 
-from modular_manifolds import baselines, linalg
+from modular_manifolds import baselines, linalg, nn
 from modular_manifolds.freedom import DegreesOfFreedom, degrees_of_freedom
 from modular_manifolds.geometry import Certificate, Geometry
 from modular_manifolds.lmo import NoLMOError, Solver, Splitting, geometries
@@ -22,6 +22,21 @@ from modular_manifolds.manifolds import (
     Stiefel,
     SymmetricPositiveDefinite,
 )
+from modular_manifolds.modular import (
+    Call,
+    CaptureError,
+    Effect,
+    Entry,
+    LipschitzCertificate,
+    Plan,
+    Rule,
+    Slope,
+    UnknownOperationError,
+    Use,
+    certify,
+    modularize,
+    register_rule,
+)
 from modular_manifolds.norms import (
     ConvOperator,
     Frobenius,
@@ -42,16 +57,21 @@ from modular_manifolds.optim import ManifoldMuon, ModularOptimizer, RiemannianAd
 from modular_manifolds.soften import SoftConstraint, soften
 
 __all__ = [
+    "Call",
+    "CaptureError",
     "Certificate",
     "ConvOperator",
     "DGram",
     "DegreesOfFreedom",
     "DoublyStochastic",
+    "Effect",
+    "Entry",
     "Euclidean",
     "FixedRank",
     "Frobenius",
     "Geometry",
     "Grassmann",
+    "LipschitzCertificate",
     "LowRankFactors",
     "Manifold",
     "ManifoldMuon",
@@ -66,12 +86,15 @@ __all__ = [
     "Oblique",
     "PerBlock",
     "PerHead",
+    "Plan",
     "Product",
     "RMSOperator",
     "RiemannianAdam",
     "RiemannianSGD",
     "RowSup",
+    "Rule",
     "Schatten",
+    "Slope",
     "SoftConstraint",
     "Solver",
     "Spectral",
@@ -83,10 +106,16 @@ __all__ = [
     "Stiefel",
     "SymmetricPositiveDefinite",
     "TransposedRMSOperator",
+    "UnknownOperationError",
+    "Use",
     "baselines",
+    "certify",
     "degrees_of_freedom",
     "geometries",
     "linalg",
+    "modularize",
+    "nn",
     "project_",
+    "register_rule",
     "soften",
 ]

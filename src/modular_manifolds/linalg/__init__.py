@@ -12,6 +12,7 @@ from modular_manifolds.linalg.products import add_product, gram_error
 from modular_manifolds.linalg.rotations import rotation_exp, rotation_log
 from modular_manifolds.linalg.scaling import drop_rounding, largest_entry, length, normalise, rounding
 from modular_manifolds.linalg.spectral_norm import spectral_norm
+from modular_manifolds.linalg.spectral_norm_bound import row_norm_bound, spectral_norm_bound
 from modular_manifolds.linalg.symmetric_function import apply_to_eigenvalues, eigenpairs
 from modular_manifolds.linalg.symmetry import skew, sym
 from modular_manifolds.linalg.thin_svd import thin_svd
@@ -40,8 +41,10 @@ __all__ = [
     "rotation_exp",
     "rotation_log",
     "rounding",
+    "row_norm_bound",
     "skew",
     "spectral_norm",
+    "spectral_norm_bound",
     "sym",
     "thin_svd",
     "turn",

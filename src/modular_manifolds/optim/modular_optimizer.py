@@ -1,7 +1,7 @@
 """One optimizer for a whole model: steepest descent on a manifold for some groups, AdamW for the others."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -17,6 +17,14 @@ MomentumOn = Literal["gradient", "tangent"]
 """What momentum averages: gradients as they are, or their tangent parts, carried along as the weight moves."""
 
 
+@runtime_checkable
+class HasGroups(Protocol):
+    """What knows its parameter groups, as a plan does."""
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Groups with a geometry and a budget each."""
+
+
 class ModularOptimizer(ManifoldOptimizer):
     """Steps every group of parameters by the geometry that it carries.
 
@@ -28,9 +36,9 @@ class ModularOptimizer(ManifoldOptimizer):
     master copy in the state, and are rounded from it.
 
     Args:
-        params: parameter groups, each a dict with "params" and "geometry" (a Geometry, or None for AdamW), and any of
-            the settings below. Pass (name, parameter) pairs, as from `model.named_parameters()`, to be told of
-            parameters by name.
+        params: a plan of `modularize`; or parameter groups, each a dict with "params" and "geometry" (a Geometry, or
+            None for AdamW), and any of the settings below. Pass (name, parameter) pairs, as from
+            `model.named_parameters()`, to be told of parameters by name.
         lr: length of a step in the group's norm (for Stiefel x spectral: the angle in radians, over the radius), or
             AdamW's learning rate.
         momentum: weight of the past in the average of gradients; 0 for none.
@@ -54,7 +62,7 @@ class ModularOptimizer(ManifoldOptimizer):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Iterable[Any] | HasGroups,
         lr: float | Tensor = 0.02,
         momentum: float = 0.95,
         nesterov: bool = True,
@@ -78,7 +86,7 @@ class ModularOptimizer(ManifoldOptimizer):
             "nonfinite": nonfinite,
             "budget": 1.0,
         }
-        super().__init__(params, defaults)
+        super().__init__(params.param_groups() if isinstance(params, HasGroups) else params, defaults)
 
     def check_claim(self, group: dict[str, Any], named: list[NamedParameter]) -> None:
         if "geometry" not in group:

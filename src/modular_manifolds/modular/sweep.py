@@ -1,0 +1,188 @@
+"""The two sweeps over a graph: how long activations are, forwards; how much the output feels them, backwards."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Literal
+
+from modular_manifolds.modular.graph import Graph, Node
+from modular_manifolds.modular.ops import shapes
+from modular_manifolds.modular.rule import (
+    RULES,
+    WANTS,
+    Call,
+    Effect,
+    Rule,
+    RuleFunction,
+    Slope,
+    State,
+    UnknownOperationError,
+    Use,
+    Weights,
+    times,
+)
+from modular_manifolds.modular.space import Space, conversion, finer
+
+Unknown = Literal["raise"] | float
+"""What to do about an operation without a rule: raise an error, or take this as its sensitivity, an estimate."""
+
+
+def wishes(graph: Graph) -> dict[Node, Space]:
+    """In which norm each activation would best be measured, by what uses it; none for those that anything suits."""
+    wanted: dict[Node, Space] = {}
+    for node in reversed(graph.nodes):
+        if graph.kind[node] != "active":
+            continue
+        asks = WANTS.get(node.op)
+        for x, space in (asks(graph, node, wanted.get(node)) if asks else {}).items():
+            if graph.kind[x] == "active":
+                best = finer(wanted.get(x), space)
+                assert best is not None
+                wanted[x] = best
+    return wanted
+
+
+def natural(node: Node, wanted: Space | None) -> Space:
+    """The norm of an input: by what reads it; otherwise every sample or token by its root mean square."""
+    if wanted is not None:
+        return wanted
+    space = Space.of(node.shape, "max")
+    return space.with_role(-1, "rms") if len(node.shape) > 1 and node.dtype.is_floating_point else space
+
+
+def whole(node: Node) -> Space:
+    """Every sample, along the first dimension, by its root mean square."""
+    return Space.samples(node.shape)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What both sweeps go by.
+
+    Args:
+        weights: how large they are.
+        bounds: of every input, in its own norm.
+        spaces: norms of the inputs.
+        wanted: see `wishes`; empty to measure everything by the whole sample.
+        rules: of operations, before the library's own.
+        unknown: see there.
+        floor: declared lower bound on what enters a normalisation; None for none.
+        other: results of another sweep, in other norms, whose bounds hold as well.
+        unit: see `Call`.
+    """
+
+    weights: Weights
+    bounds: Mapping[Node, float]
+    spaces: Mapping[Node, Space]
+    wanted: Mapping[Node, Space]
+    rules: Mapping[str, Rule | RuleFunction]
+    unknown: Unknown = "raise"
+    floor: float | None = None
+    other: Mapping[Node, State] | None = None
+    unit: bool = False
+
+
+@dataclass
+class Sweep:
+    """Its results: an effect for every activation, and the output's sensitivity to every activation and use."""
+
+    states: dict[Node, State]
+    sensitivity: dict[Node, float]
+    proved: dict[Node, bool]
+    """Whether the sensitivity is."""
+
+
+def sweep(graph: Graph, setting: Setting) -> Sweep:
+    """Forwards, then backwards.
+
+    Raises:
+        UnknownOperationError: an operation has no rule, and `unknown` says to raise.
+    """
+    states: dict[Node, State] = {}
+    for node in graph.nodes:
+        if node.op == "input":
+            states[node] = State(Effect(setting.spaces[node], setting.bounds[node], reason="input"), True)
+        elif graph.kind[node] == "active":
+            states[node] = _state(graph, node, setting, states)
+        elif graph.kind[node] == "discrete":
+            states[node] = State(_whole_numbers(node, states), True)
+    return Sweep(states, *_backwards(graph, states))
+
+
+def _state(graph: Graph, node: Node, setting: Setting, states: dict[Node, State]) -> State:
+    wanted = setting.wanted.get(node)
+    call = Call(graph, node, setting.weights, states, setting.other, wanted, setting.floor, setting.unit)
+    given = node.extra.get("rule") or setting.rules.get(node.op)
+    if isinstance(given, Rule):
+        effect = declared(call, given)
+    elif given is not None:
+        effect = given(call)
+    elif node.op in RULES:
+        effect = RULES[node.op](call)
+    elif setting.unknown == "raise":
+        raise UnknownOperationError(
+            f"there is no rule for {node.place}, with inputs {[x.shape for x in node.inputs]}. Register one with "
+            f"mm.register_rule, give that module a mm.Rule(sensitivity=...) in `rules`, or pass unknown=1.0 to take "
+            "that as an estimate of every such operation's sensitivity"
+        )
+    else:
+        effect = declared(call, Rule(sensitivity=setting.unknown))
+        effect = replace(effect, reason=f"no rule: sensitivity taken to be {setting.unknown:g}")
+    doubts = call.doubts
+    proved = effect.proved and not (doubts["weights"] or doubts["slopes"])
+    sure = effect.bound_proved and not doubts["weights"] and (effect.capped or not doubts["bound"])
+    return State(replace(effect, proved=proved), sure)
+
+
+def _whole_numbers(node: Node, states: dict[Node, State]) -> Effect:
+    """Tokens in another shape are the same tokens; anything else made of them may change by any amount."""
+    space = Space.of(node.shape, "max")
+    moving = [x for x in node.inputs if x in states]
+    same = node.op.removeprefix("aten.") in (*shapes.RESHAPES, *shapes.SAME)
+    slopes = tuple(Slope(x, 1.0 if same else inf, states[x].effect.space) for x in moving)
+    if same and moving:
+        space = states[moving[0]].effect.space.reshaped(node.shape) or space
+    return Effect(space, inf, slopes, reason="the same tokens" if same else "whole numbers, computed from the inputs")
+
+
+def declared(call: Call, rule: Rule) -> Effect:
+    """The effect of what a user says."""
+    node = call.node
+    assert rule.sensitivity is not None
+    moving = [x for x in node.extra.get("active", node.inputs) if call.active(x)]
+    slopes = tuple(Slope(x, rule.sensitivity, natural(x, None)) for x in moving)
+    size = sum(times(slope.factor, call.length(slope.x, slope.space)) for slope in slopes)
+    uses = tuple((p, Use("declared")) for p in node.extra.get("weights", ()))
+    uses += tuple(
+        (call.graph.weight(x)[0], Use("declared")) for x in node.inputs if call.kind(x) == "weight" and not uses
+    )
+    return Effect(
+        natural(node, None),
+        rule.bound if rule.bound is not None else size,
+        slopes,
+        uses,
+        f"declared: sensitivity {rule.sensitivity:g}",
+        proved=rule.proved,
+        bound_proved=rule.proved and rule.bound is not None,
+        cure="" if rule.proved else "declared by you, not proved",
+    )
+
+
+def _backwards(graph: Graph, states: dict[Node, State]) -> tuple[dict[Node, float], dict[Node, bool]]:
+    sensitivity = dict.fromkeys(states, 0.0)
+    proved = dict.fromkeys(states, True)
+    for node in graph.outputs:
+        if node in states:
+            sensitivity[node] += 1.0
+    for node in reversed(graph.nodes):
+        if node not in states or (sensitivity[node] == 0.0 and node not in graph.outputs):
+            continue
+        for slope in states[node].effect.slopes:
+            factor = times(slope.factor, conversion(states[slope.x].effect.space, slope.space))
+            sensitivity[slope.x] += times(sensitivity[node], factor)
+            proved[slope.x] &= proved[node] and states[node].effect.proved
+        felt = {slope.x for slope in states[node].effect.slopes}
+        for x in node.inputs:
+            if graph.kind[x] == "discrete" and x in states and x not in felt and graph.kind[node] == "active":
+                sensitivity[x] = inf  # it selects: a mask, an index
+    return sensitivity, proved
