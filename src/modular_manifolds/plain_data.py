@@ -1,7 +1,11 @@
 """Frozen dataclasses as plain data, so that a checkpoint that mentions them loads with `weights_only=True`."""
 
+import json
 from dataclasses import fields, is_dataclass
 from inspect import isabstract
+from math import isfinite
+from os import PathLike
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -24,6 +28,22 @@ def rebuild(base: type[T], data: dict[str, Any]) -> T:
         names = ", ".join(sorted(kind.__name__ for kind in known))
         raise ValueError(f"{len(found)} types of {base.__name__} are called {data['type']!r}; known are {names}")
     return found[0](**{name: _rebuilt(base, value) for name, value in data.items() if name != "type"})
+
+
+def write_json(path: str | PathLike[str], data: Any) -> None:
+    """Write plain data whole or not at all. JSON has no infinity: numbers that are not finite become strings."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(json.dumps(_finite(data), indent=1, allow_nan=False) + "\n")
+    temporary.replace(path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
 
 
 def _plain(value: Any) -> Any:

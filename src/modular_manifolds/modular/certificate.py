@@ -1,19 +1,21 @@
 """A proved bound on how much a network, with the weights it has now, can stretch its input."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import inf, isfinite, prod, sqrt
+from os import PathLike
 from typing import Any
 
 from torch import nn
 
 from modular_manifolds.modular.graph import Graph, Node
-from modular_manifolds.modular.modularize import Rules, check_domain, read
+from modular_manifolds.modular.modularize import Rules, check_domain, declarations, read
 from modular_manifolds.modular.plan_table import align
 from modular_manifolds.modular.rule import times
 from modular_manifolds.modular.space import Space, conversion
 from modular_manifolds.modular.sweep import Setting, Sweep, Unknown, natural, sweep, whole
 from modular_manifolds.modular.weights import Measured
+from modular_manifolds.plain_data import write_json
 
 _ROUNDING = 1e-12
 """Relative; for the products of some thousand factors, each rounded."""
@@ -68,6 +70,10 @@ class LipschitzCertificate:
     reasons: tuple[str, ...]
     proved: bool
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write all of it as JSON, whole or not at all; what is infinite as "inf"."""
+        write_json(path, asdict(self))
+
     def __str__(self) -> str:
         lines = [("layer", "operation", "factor", "output at most", "sensitivity after", "why")]
         for layer in self.layers:
@@ -116,10 +122,12 @@ def certify(
     size = inf if domain is None else float(domain)
     spaces = {node: natural(node, reading.wanted.get(node)) for node in graph.inputs}
     bounds = {node: times(size, conversion(stated(node), spaces[node])) for node in graph.inputs}
-    fine = sweep(graph, Setting(weights, bounds, spaces, reading.wanted, reading.rules, unknown))
+    fine = sweep(graph, Setting(weights, bounds, spaces, reading.wanted, reading.rules, reading.declared, unknown))
     coarse_spaces = {node: whole(node) for node in graph.inputs}
     coarse_bounds = {node: times(size, conversion(stated(node), coarse_spaces[node])) for node in graph.inputs}
-    setting = Setting(weights, coarse_bounds, coarse_spaces, {}, reading.rules, unknown, other=fine.states)
+    setting = Setting(
+        weights, coarse_bounds, coarse_spaces, {}, reading.rules, reading.declared, unknown, other=fine.states
+    )
     coarse = sweep(graph, setting)
     slack = 1 + _ROUNDING * len(graph.nodes)
     results = [_constants(graph, fine, by_token=True), _constants(graph, coarse, by_token=False)]
@@ -127,7 +135,8 @@ def certify(
     best = fine if results[0][0] <= results[1][0] else coarse
     proved = all(best.proved[node] for node in graph.inputs)
     layers = tuple(_layers(graph, best))
-    return LipschitzCertificate(l2, rms, domain, layers, _reasons(layers, l2, graph, best), proved)
+    reasons = (*_reasons(layers, l2, graph, best), *declarations(reading.declared))
+    return LipschitzCertificate(l2, rms, domain, layers, reasons, proved)
 
 
 def stated(node: Node) -> Space:

@@ -219,49 +219,69 @@ def _gain(graph: Graph, node: Node, region: list[Node], x: Node) -> float | None
 
 
 def _fused(node: Node, op: str, x: Node, **extra: Any) -> Node:
-    return Node(node.name, op, (x,), {}, node.shape, node.dtype, node.modules, extra=extra)
+    return Node(node.name, op, (x,), {}, node.shape, node.dtype, node.modules, node.calls, extra=extra)
 
 
-def collapse(graph: Graph, chosen: Callable[[str, str], Any]) -> Graph:
-    """The graph with every call of a chosen module as one node.
+@dataclass(frozen=True, eq=False)
+class Region:
+    """One call of a module that has a rule: what it is made of, what it reads, and its one output."""
+
+    rule: Any
+    kind: str
+    depth: int
+    members: frozenset[Node]
+    sources: tuple[Node, ...]
+    end: Node
+
+
+def regions(graph: Graph, chosen: Callable[[str, str], Any]) -> list[Region]:
+    """Every call of a chosen module, outermost first.
 
     Args:
-        chosen: of a module's path and type name, what to keep in the node's extra["rule"]; None to leave it alone.
+        chosen: of a module's path and type name, its rule; None for all others.
 
     Raises:
         CaptureError: such a module has more than one output that is used.
     """
-    regions: dict[str, list[Node]] = {}
-    rules: dict[str, Any] = {}
+    found: dict[str, tuple[Any, str, str, int]] = {}
+    members: dict[str, list[Node]] = {}
     for node in graph.nodes:
         for depth, (path, kind) in enumerate(node.modules):
             rule = chosen(path, kind)
             if rule is not None:
                 key = node.calls[depth] if len(node.calls) > depth else path
-                regions.setdefault(key, []).append(node)
-                rules[key] = (rule, path, kind, depth)
+                found[key] = (rule, path, kind, depth)
+                members.setdefault(key, []).append(node)
                 break
-    change: dict[Node, Node] = {}
-    for key, members in regions.items():
-        inside = set(members)
-        ends = [n for n in members if n in graph.outputs or any(user not in inside for user in graph.users[n])]
-        rule, path, kind, depth = rules[key]
+    made = []
+    for key, (rule, path, kind, depth) in found.items():
+        inside = frozenset(members[key])
+        moving = [n for n in members[key] if graph.kind[n] == "active"]
+        ends = [n for n in moving if n in graph.outputs or any(user not in inside for user in graph.users[n])]
         if len(ends) != 1:
             raise CaptureError(
                 f"{path} ({kind}) has {len(ends)} outputs that are used; a rule can only be given to a module with one"
             )
-        (end,) = ends
-        sources = dict.fromkeys(n for m in members for n in m.inputs if n not in inside)
-        args = tuple(n for n in sources if graph.kind[n] in ("active", "discrete"))
-        weights = tuple(dict.fromkeys(graph.weight(n)[0] for n in sources if graph.kind[n] == "weight"))
+        sources = tuple(dict.fromkeys(n for m in members[key] for n in m.inputs if n not in inside))
+        made.append(Region(rule, kind, depth, inside, sources, ends[0]))
+    return made
+
+
+def collapse(graph: Graph, found: list[Region]) -> Graph:
+    """The graph with every region as one node, which has its rule in extra["rule"]."""
+    change: dict[Node, Node] = {}
+    for region in found:
+        args = tuple(n for n in region.sources if graph.kind[n] in ("active", "discrete"))
+        weights = tuple(dict.fromkeys(graph.weight(n)[0] for n in region.sources if graph.kind[n] == "weight"))
+        end, active = region.end, [n for n in args if graph.kind[n] == "active"]
         change[end] = Node(
             end.name,
-            f"module {kind}",
+            f"module {region.kind}",
             (*args, *weights),
             {},
             end.shape,
             end.dtype,
-            end.modules[: depth + 1],
-            extra={"rule": rule, "active": [n for n in args if graph.kind[n] == "active"], "weights": weights},
+            end.modules[: region.depth + 1],
+            extra={"rule": region.rule, "active": active, "weights": weights},
         )
     return replace(graph, change) if change else graph

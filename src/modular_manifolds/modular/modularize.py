@@ -1,5 +1,6 @@
 """From a model to its plan."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -11,7 +12,7 @@ from torch import nn
 
 from modular_manifolds.geometry import Geometry
 from modular_manifolds.manifolds import Euclidean, Manifold, Oblique, Product, Stiefel
-from modular_manifolds.modular.fuse import collapse, fuse
+from modular_manifolds.modular.fuse import Region, collapse, fuse, regions
 from modular_manifolds.modular.graph import Graph, Node, capture
 from modular_manifolds.modular.ops.shapes import ORDERS, PARTS, RESHAPES, SAME
 from modular_manifolds.modular.plan import Entry, Plan
@@ -65,10 +66,12 @@ class Reading:
     graph: Graph
     wanted: Mapping[Node, Space]
     rules: Mapping[str, Rule | RuleFunction]
+    declared: list[Region]
+    """Modules whose sensitivity is declared, and what is inside of which is understood all the same."""
 
 
 def read(model: nn.Module, example_inputs: tuple[Any, ...], rules: Rules) -> Reading:
-    """Capture the model, with modules that have a rule as one node each."""
+    """Capture the model, with modules that have a rule, and are not understood without it, as one node each."""
     modules = dict(model.named_modules())
 
     def chosen(path: str, kind: str) -> Rule | RuleFunction | None:
@@ -83,10 +86,16 @@ def read(model: nn.Module, example_inputs: tuple[Any, ...], rules: Rules) -> Rea
                 found = given
         return found
 
-    graph = collapse(capture(model, example_inputs), chosen)
-    graph = fuse(graph)
     operators = {op_name(target): given for target, given in rules.items() if not isinstance(target, type | str)}
-    return Reading(graph, wishes(graph), operators)
+
+    def understood(region: Region) -> bool:
+        moving = [n for n in region.members if graph.kind[n] == "active"]
+        return isinstance(region.rule, Rule) and all(n.op in RULES or n.op in operators for n in moving)
+
+    graph = fuse(capture(model, example_inputs))
+    graph = collapse(graph, [region for region in regions(graph, chosen) if not understood(region)])
+    declared = [region for region in regions(graph, chosen) if "rule" not in region.end.extra]
+    return Reading(graph, wishes(graph), operators, declared)
 
 
 def modularize(
@@ -131,7 +140,9 @@ def modularize(
 
     def run(weights: Weights) -> Sweep:
         bounds = dict.fromkeys(graph.inputs, domain)
-        return sweep(graph, Setting(weights, bounds, spaces, reading.wanted, reading.rules, unknown, floor, unit=True))
+        given, declared = reading.rules, reading.declared
+        setting = Setting(weights, bounds, spaces, reading.wanted, given, declared, unknown, floor, unit=True)
+        return sweep(graph, setting)
 
     overrides = {**_own_geometries(model), **_overrides(model, rules)}
     first = run(_Unit())
@@ -140,7 +151,7 @@ def modularize(
     leaves = {p.name: _leaf(p, graph, final, chosen[p.name], p.name in overrides) for p in graph.parameters}
     own = {name: leaf.mass for name, leaf in _algebra(model)}
     masses = _masses(model, {name: own.get(name, leaf.mass) for name, leaf in leaves.items()}, rules)
-    return _plan(model, graph, final, leaves, masses, domain)
+    return _plan(model, reading, final, leaves, masses, domain)
 
 
 def check_domain(domain: float | None, floor: float | None) -> None:
@@ -300,7 +311,7 @@ def _leaf(parameter: Node, graph: Graph, swept: Sweep, geometry: Geometry, given
         mass,
         sensitivity,
         bound,
-        all(at.proved for at in uses),
+        all(at.proved and at.use.kind != "declared" for at in uses),
         tuple(f"{at.use.kind} in {at.node.place}" for at in uses),
     )
 
@@ -392,11 +403,12 @@ def _masses(model: nn.Module, masses: dict[str, float], rules: Rules) -> dict[st
 
 
 def _plan(
-    model: nn.Module, graph: Graph, swept: Sweep, leaves: dict[str, _Leaf], masses: dict[str, float], domain: float
+    model: nn.Module, reading: Reading, swept: Sweep, leaves: dict[str, _Leaf], masses: dict[str, float], domain: float
 ) -> Plan:
+    graph, declared = reading.graph, reading.declared
     total = fsum(masses.values())
     params = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    notes = _notes(graph, swept)
+    notes = (*_notes(graph, swept), *declarations(declared))
     entries = {}
     for name, p in params.items():
         leaf = leaves.get(name)
@@ -446,6 +458,16 @@ def _notes(graph: Graph, swept: Sweep) -> tuple[str, ...]:
         text = f"{node.op} in {kind}: {reason}" + (f" ({effect.cure})" if effect.cure else "")
         seen[text] = seen.get(text, 0) + 1
     return tuple(f"{text}, {count} times" if count > 1 else text for text, count in seen.items())
+
+
+def declarations(declared: list[Region]) -> list[str]:
+    """What a user says without proof of modules that are understood."""
+    kinds = Counter(
+        f"{region.kind.rpartition('.')[2]}: declared to stretch by at most {region.rule.sensitivity:g}"
+        for region in declared
+        if not region.rule.proved
+    )
+    return [f"{text}, {count} times" if count > 1 else text for text, count in kinds.items()]
 
 
 def _culprit(graph: Graph, swept: Sweep) -> str:

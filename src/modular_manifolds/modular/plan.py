@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from math import fsum, inf, isfinite
+from math import fsum, inf
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from modular_manifolds.geometry import Geometry
 from modular_manifolds.linalg import working_dtype
 from modular_manifolds.optim.projection import as_matrix, project_
+from modular_manifolds.plain_data import write_json
 
 
 @dataclass(frozen=True)
@@ -167,10 +168,7 @@ class Plan(Mapping[str, Entry]):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the plan as JSON, whole or not at all; parameters' values are not part of it."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.partial")
-        temporary.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
-        temporary.replace(path)
+        write_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Plan":
@@ -189,11 +187,11 @@ class Plan(Mapping[str, Entry]):
         rows = []
         for entry in self.values():
             row = {**asdict(entry), "geometry": entry.geometry.to_dict()}
-            rows.append({key: _plain(value) for key, value in row.items()})
+            rows.append({key: list(value) if isinstance(value, tuple) else value for key, value in row.items()})
         return {
             "format": "modular-manifolds plan 1",
             "domain": self.domain,
-            "sensitivity": _plain(self.sensitivity),
+            "sensitivity": self.sensitivity,
             "proved": self.proved,
             "notes": list(self.notes),
             "entries": rows,
@@ -222,12 +220,6 @@ class Plan(Mapping[str, Entry]):
         return table(self)
 
 
-def _plain(value: Any) -> Any:
-    """JSON has no infinity."""
-    if isinstance(value, float) and not isfinite(value):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _number(value: Any) -> Any:
+    """Back from what JSON has no number for."""
     return float(value) if value in ("inf", "-inf", "nan") else value

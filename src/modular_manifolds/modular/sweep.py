@@ -1,10 +1,11 @@
 """The two sweeps over a graph: how long activations are, forwards; how much the output feels them, backwards."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
+from modular_manifolds.modular.fuse import Region
 from modular_manifolds.modular.graph import Graph, Node
 from modular_manifolds.modular.ops import shapes
 from modular_manifolds.modular.rule import (
@@ -65,6 +66,7 @@ class Setting:
         spaces: norms of the inputs.
         wanted: see `wishes`; empty to measure everything by the whole sample.
         rules: of operations, before the library's own.
+        declared: modules whose sensitivity to their inputs is what a user says; inside, the rules hold.
         unknown: see there.
         floor: declared lower bound on what enters a normalisation; None for none.
         other: results of another sweep, in other norms, whose bounds hold as well.
@@ -76,6 +78,7 @@ class Setting:
     spaces: Mapping[Node, Space]
     wanted: Mapping[Node, Space]
     rules: Mapping[str, Rule | RuleFunction]
+    declared: Sequence[Region] = ()
     unknown: Unknown = "raise"
     floor: float | None = None
     other: Mapping[Node, State] | None = None
@@ -106,13 +109,14 @@ def sweep(graph: Graph, setting: Setting) -> Sweep:
             states[node] = _state(graph, node, setting, states)
         elif graph.kind[node] == "discrete":
             states[node] = State(_whole_numbers(node, states), True)
-    return Sweep(states, *_backwards(graph, states))
+    return Sweep(states, *_backwards(graph, states, setting.declared))
 
 
 def _state(graph: Graph, node: Node, setting: Setting, states: dict[Node, State]) -> State:
     wanted = setting.wanted.get(node)
     call = Call(graph, node, setting.weights, states, setting.other, wanted, setting.floor, setting.unit)
     given = node.extra.get("rule") or setting.rules.get(node.op)
+    bounds = {region.end: region.rule for region in setting.declared if region.rule.bound is not None}
     if isinstance(given, Rule):
         effect = declared(call, given)
     elif given is not None:
@@ -128,6 +132,9 @@ def _state(graph: Graph, node: Node, setting: Setting, states: dict[Node, State]
     else:
         effect = declared(call, Rule(sensitivity=setting.unknown))
         effect = replace(effect, reason=f"no rule: sensitivity taken to be {setting.unknown:g}")
+    if node in bounds:
+        size = times(bounds[node].bound, conversion(natural(node, None), effect.space))
+        effect = replace(effect, bound=size, capped=True, bound_proved=bounds[node].proved)
     doubts = call.doubts
     proved = effect.proved and not (doubts["weights"] or doubts["slopes"])
     sure = effect.bound_proved and not doubts["weights"] and (effect.capped or not doubts["bound"])
@@ -168,21 +175,47 @@ def declared(call: Call, rule: Rule) -> Effect:
     )
 
 
-def _backwards(graph: Graph, states: dict[Node, State]) -> tuple[dict[Node, float], dict[Node, bool]]:
+def _backwards(
+    graph: Graph, states: dict[Node, State], declared: Sequence[Region]
+) -> tuple[dict[Node, float], dict[Node, bool]]:
     sensitivity = dict.fromkeys(states, 0.0)
     proved = dict.fromkeys(states, True)
+    ends = {region.end: region for region in declared}
+    inside = {node: region for region in declared for node in region.members}
     for node in graph.outputs:
         if node in states:
             sensitivity[node] += 1.0
     for node in reversed(graph.nodes):
         if node not in states or (sensitivity[node] == 0.0 and node not in graph.outputs):
             continue
-        for slope in states[node].effect.slopes:
+        region, slopes = inside.get(node), states[node].effect.slopes
+        if region is not None:
+            slopes = tuple(slope for slope in slopes if slope.x in region.members)
+        for slope in slopes:
             factor = times(slope.factor, conversion(states[slope.x].effect.space, slope.space))
             sensitivity[slope.x] += times(sensitivity[node], factor)
             proved[slope.x] &= proved[node] and states[node].effect.proved
+        if node in ends:
+            _declared_backwards(graph, states, ends[node], sensitivity, proved)
         felt = {slope.x for slope in states[node].effect.slopes}
         for x in node.inputs:
             if graph.kind[x] == "discrete" and x in states and x not in felt and graph.kind[node] == "active":
                 sensitivity[x] = inf  # it selects: a mask, an index
     return sensitivity, proved
+
+
+def _declared_backwards(
+    graph: Graph,
+    states: dict[Node, State],
+    region: Region,
+    sensitivity: dict[Node, float],
+    proved: dict[Node, bool],
+) -> None:
+    """From the output of a module to its inputs, by what is declared of it."""
+    end = region.end
+    out = conversion(natural(end, None), states[end].effect.space)
+    for x in region.sources:
+        if graph.kind[x] == "active":
+            into = conversion(states[x].effect.space, natural(x, None))
+            sensitivity[x] += times(sensitivity[end], region.rule.sensitivity * into * out)
+            proved[x] &= proved[end] and region.rule.proved
