@@ -134,6 +134,13 @@ def test_one_parameter_in_two_leaves_is_refused():
         (a @ b).budgets()
 
 
+def test_a_parameter_outside_of_leaves_is_refused():
+    bond = nn.ReLU()
+    bond.slope = torch.nn.Parameter(torch.ones(3))
+    with pytest.raises(ValueError, match=r"0.slope of shape \(3,\) belongs to no leaf"):
+        (linear() @ bond).budgets()
+
+
 def test_branches_are_pulled_back_member_by_member():
     """The tuple that attention takes is not equally sensitive to its members, and a factor before it keeps them so."""
     core = nn.AttentionCore(2, softmax_scale=4.0)
@@ -153,6 +160,7 @@ def test_modular_norm_is_1_where_a_leaf_uses_up_its_budget():
     assert module.modular_norm(update).item() == pytest.approx(2)
     update["3.weight"] = 3 * budgets["3.weight"] * torch.eye(4)
     assert module.modular_norm(update).item() == pytest.approx(3)
+    assert nn.Identity().modular_norm({}) == 0
     frozen = linear(0.0)
     assert frozen.modular_norm({"weight": torch.zeros(4, 4)}) == 0
     assert frozen.modular_norm({"weight": torch.eye(4)}) == float("inf")

@@ -98,6 +98,7 @@ def test_residual_is_the_algebra_under_shorter_names():
     assert short.sensitivity == long.sensitivity == 1.25
     assert short.sharpness == long.sharpness
     assert nn.Residual(branch, -1.0).sensitivity == 4
+    assert nn.Residual(branch, 1.5).sensitivity == 3.5
 
 
 @pytest.mark.parametrize("depth", [1, 2, 7])

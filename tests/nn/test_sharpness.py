@@ -53,7 +53,7 @@ def test_published_leaves_and_bonds():
 
 
 def test_the_published_rules():
-    """arXiv 2405.14813, proposition 4 and 5, in numbers that tell the terms apart."""
+    """Those of arXiv 2405.14813, in numbers that tell the terms apart."""
     first, second = nn.Sharpness(2.0, 3.0, 5.0), nn.Sharpness(7.0, 11.0, 13.0)
     p1, p2, mu1, mu2 = 0.25, 0.75, 1.7, 0.6
     module = Sharp(second, 3.0, mu2) @ Sharp(first, 1.0, mu1)
@@ -62,6 +62,16 @@ def test_the_published_rules():
     assert values(module.sharpness) == pytest.approx((a, b, mu2 * 5 + mu1**2 * 13))
     pair = nn.Tuple(Sharp(first, 1.0), Sharp(second, 3.0))
     assert values(pair.sharpness) == pytest.approx((2 * p1**2 + 7 * p2**2, 3 * p1 + 11 * p2, 18))
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 4.0])
+def test_weights_reach_furthest_where_attention_is_least_sensitive(scale):
+    """Before a tuple whose members count differently: updates over the smallest sensitivity, times the largest."""
+    least, most, core = min(scale, 1.0), max(scale, 1.0), 2 * scale**2 + scale
+    qkv = nn.Tuple(*(Sharp(nn.Sharpness(2.0, 3.0, 5.0)) for _ in range(3)))
+    sharpness = (nn.AttentionCore(1, softmax_scale=scale) @ qkv).sharpness
+    alpha = most * (2 / 3) / least**2 + core / least**2
+    assert values(sharpness) == pytest.approx((alpha, (3 * most + 3 * core) / least, 15 * most + 9 * core))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 12, 48])

@@ -91,7 +91,7 @@ class Module(nn.Module, ABC):
         mass, or of which the output shows nothing.
 
         Raises:
-            ValueError: two leaves have one parameter between them; let one leaf occur twice instead.
+            ValueError: two leaves have one parameter between them (let one leaf occur twice instead), or none has it.
         """
         return {name: budget for name, _, _, budget in self._assigned()}
 
@@ -122,8 +122,8 @@ class Module(nn.Module, ABC):
         lengths = []
         for name, _, leaf, budget in self._assigned():
             length = leaf.geometry.norm(as_matrix(update[name], leaf.geometry.kernel_axes)).max()
-            lengths.append(length / budget if budget else torch.where(length == 0, 0.0, inf))
-        return torch.stack(lengths).max()
+            lengths.append(length / budget if budget else torch.where(length == 0, length, inf))
+        return torch.stack(lengths).max() if lengths else torch.zeros(())
 
     def _assigned(self) -> list[tuple[str, nn.Parameter, Leaf, float]]:
         uses: Uses = {}
@@ -139,6 +139,8 @@ class Module(nn.Module, ABC):
                     )
         work = []
         for name, p in self.named_parameters():
+            if p not in owners:
+                raise ValueError(f"{name} of shape {tuple(p.shape)} belongs to no leaf; make its module a Leaf")
             leaf = owners[p]
             s = uses.get(leaf, 0.0)
             work.append((name, p, leaf, leaf.mass / total / s if leaf.mass and s else 0.0))

@@ -1,4 +1,4 @@
-"""Sharpness: how fast the first derivative of a module changes (Large et al., arXiv 2405.14813, section 3)."""
+"""Sharpness: how fast the first derivative of a module changes (Large et al., arXiv 2405.14813)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
