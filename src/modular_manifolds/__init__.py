@@ -54,12 +54,14 @@ from modular_manifolds.norms import (
     TransposedRMSOperator,
 )
 from modular_manifolds.optim import ManifoldMuon, ModularOptimizer, RiemannianAdam, RiemannianSGD, project_
+from modular_manifolds.robustness import CertifiedAccuracy, certified_accuracy
 from modular_manifolds.soften import SoftConstraint, soften
 
 __all__ = [
     "Call",
     "CaptureError",
     "Certificate",
+    "CertifiedAccuracy",
     "ConvOperator",
     "DGram",
     "DegreesOfFreedom",
@@ -109,6 +111,7 @@ __all__ = [
     "UnknownOperationError",
     "Use",
     "baselines",
+    "certified_accuracy",
     "certify",
     "degrees_of_freedom",
     "geometries",

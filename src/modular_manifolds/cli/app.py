@@ -1,7 +1,8 @@
 """The options of `modular-manifolds`, and their checks."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from fractions import Fraction
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -14,6 +15,10 @@ from modular_manifolds.experiments.constraints import OPTIMIZERS, Start, constra
 from modular_manifolds.experiments.data import DataName
 from modular_manifolds.experiments.defaults import DEFAULTS
 from modular_manifolds.experiments.methods import METHODS
+from modular_manifolds.experiments.transfer_defaults import TRANSFER_DEFAULTS
+from modular_manifolds.experiments.transfer_methods import METHODS as TRANSFER_METHODS
+from modular_manifolds.experiments.transfer_task import TaskName
+from modular_manifolds.experiments.transfer_trial import Course
 
 Number = TypeVar("Number", int, float)
 
@@ -43,6 +48,26 @@ Examples:
     [bold]modular-manifolds soften --data cifar10 --data-dir data --optimizer sgd --kappas 0,1,100 --lrs 0.1,0.3[/]
 
 Stopped half-way? The same command with the same --out carries on.
+"""
+
+_ROBUSTNESS_EPILOG = """
+Examples:
+
+    [bold]modular-manifolds robustness runs/compare-digits[/]
+
+    [bold]modular-manifolds robustness runs/muon runs/adamw --data-dir data --images 500 --radii 36/255,0.5[/]
+"""
+
+_TRANSFER_EPILOG = """
+Examples:
+
+    [bold]modular-manifolds transfer --widths 32,64,128,256 --depths none[/]
+
+    [bold]modular-manifolds transfer --data cifar10 --data-dir data --workers 4[/]
+
+    [bold]modular-manifolds transfer --data text --file shakespeare.txt --widths 32,64 --depths 2,4[/]
+
+Stopped half-way? The same command with the same --out carries on. So does one with more widths, seeds or methods.
 """
 
 _EPILOG = """
@@ -277,6 +302,132 @@ def geometries(
     raise typer.Exit(run_geometries(study, Console()))
 
 
+@app.command(epilog=_ROBUSTNESS_EPILOG)
+def robustness(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR...", exists=True, file_okay=False, help="What compare wrote (--out)."),
+    ],
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of CIFAR-10's two parquet files, as for compare."),
+    ] = None,
+    radii: Annotated[
+        str, typer.Option(metavar="X,Y", help="Euclidean lengths of the changes, pixels being from 0 to 1.")
+    ] = "36/255,72/255,108/255",
+    images: Annotated[int, typer.Option(min=1, help="How many test images to attack, from the first.")] = 1000,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of an attack.")] = 100,
+    restarts: Annotated[int, typer.Option(min=1, help="How often an attack is begun anew.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of torch.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Folder for everything written. Default: DIR/robustness.")
+    ] = None,
+) -> None:
+    """Say which changes to an image trained networks provably withstand, and which an attack succeeds with.
+
+    Takes every method's best learning rate with all seeds from one or more folders of compare. A decision is certified
+    up to margin / (sqrt(2) L), L the network's Lipschitz constant from pixels to logits; projected gradient descent
+    attacks it. Writes robustness.json and a figure into --out. Minutes on cifar10. Exit status 3 means that an attack
+    changed a certified decision, which a right certificate rules out.
+    """
+    from modular_manifolds.cli.robustness import run_robustness
+    from modular_manifolds.experiments.robustness import Robustness
+
+    measured = Robustness(
+        folders=tuple(folders),
+        data_dir=data_dir,
+        radii=_numbers(radii, _ratio, "--radii"),
+        images=images,
+        steps=steps,
+        restarts=restarts,
+        threads=threads,
+        out=out or folders[0] / "robustness",
+    )
+    raise typer.Exit(run_robustness(measured, Console()))
+
+
+def _ratio(given: str) -> float:
+    return float(Fraction(given))
+
+
+@app.command(epilog=_TRANSFER_EPILOG)
+def transfer(
+    data: Annotated[
+        TaskName,
+        typer.Option(help="Multilayer perceptrons on digits or cifar10, or small GPTs on the characters of a text."),
+    ] = TaskName.DIGITS,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of CIFAR-10's two parquet files, as for compare."),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="The text. Default: Python's own standard library."),
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(metavar="A,B", help=f"Which of: {', '.join(TRANSFER_METHODS)}.", show_default="all")
+    ] = ",".join(TRANSFER_METHODS),
+    widths: Annotated[
+        str | None, typer.Option(metavar="N,M", help="Widths to sweep, smallest first, or none. Default: 32 and up.")
+    ] = None,
+    depths: Annotated[
+        str | None, typer.Option(metavar="N,M", help="Depths to sweep, smallest first, or none. Default: 2,4,8,16.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Of the networks whose depth is swept. Default: 64.")] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of those whose width is swept. Default: 3 linear layers, or 2 blocks on text."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Of a run. Default: 100, or 200 on text.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Default: 128, 256 on cifar10, 8 on text.")] = None,
+    reach: Annotated[
+        int, typer.Option(min=1, help="Learning rates to try on either side of the best one, a factor of 2 apart.")
+    ] = 2,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of torch, in every process.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train side by side.")] = 1,
+    out: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for everything written. Default: runs/transfer-DATA."),
+    ] = None,
+) -> None:
+    """Find the best learning rate at every width and depth, and say how far it moves, beside AdamW's and Muon's.
+
+    Takes about half an hour of one core on digits. Writes results.json, tables.md and a figure into --out.
+    """
+    from modular_manifolds.cli.transfer import run_study
+    from modular_manifolds.experiments.transfer import Transfer
+
+    defaults = TRANSFER_DEFAULTS[data]
+    if data_dir is not None and data is not TaskName.CIFAR10:
+        raise typer.BadParameter(f"is for cifar10 only; {data} needs no such files", param_hint="--data-dir")
+    if file is not None and data is not TaskName.TEXT:
+        raise typer.BadParameter(f"is for text only, not for {data}", param_hint="--file")
+    course = defaults.course
+    study = Transfer(
+        data=data,
+        data_dir=data_dir,
+        file=file,
+        methods=_names(methods, TRANSFER_METHODS, "--methods"),
+        widths=defaults.widths if widths is None else _sizes(widths, "--widths"),
+        depths=defaults.depths if depths is None else _sizes(depths, "--depths"),
+        course=Course(
+            width=width or course.width,
+            depth=depth or course.depth,
+            steps=steps or course.steps,
+            batch_size=batch_size or course.batch_size,
+        ),
+        reach=reach,
+        seeds=seeds,
+        threads=threads,
+        workers=workers,
+        out=out or Path("runs") / f"transfer-{data}",
+    )
+    if not study.families:
+        raise typer.BadParameter("there are neither widths nor depths to sweep", param_hint="--widths, --depths")
+    raise typer.Exit(run_study(study, Console()))
+
+
 def _methods(given: str) -> tuple[str, ...]:
     return _names(given, METHODS, "--methods")
 
@@ -292,12 +443,193 @@ def _names(given: str, known: Collection[str], option: str) -> tuple[str, ...]:
     return names
 
 
-def _numbers(given: str, kind: type[Number], option: str, *, zero: bool = False) -> tuple[Number, ...]:
+def _numbers(given: str, kind: Callable[[str], Number], option: str, *, zero: bool = False) -> tuple[Number, ...]:
     try:
         numbers = tuple(dict.fromkeys(kind(number) for number in given.split(",")))
-    except ValueError:
+    except (ValueError, ArithmeticError):
         numbers = ()
     if not numbers or not all(0 < number < math.inf or (zero and number == 0) for number in numbers):
         kinds = "positive numbers or 0" if zero else "positive numbers"
         raise typer.BadParameter(f"{given!r} is no list of {kinds} with commas between", param_hint=option)
     return numbers
+
+
+def _sizes(given: str, option: str) -> tuple[int, ...]:
+    return () if given == "none" else _numbers(given, int, option)
+
+
+_PLAN_EPILOG = """
+Examples:
+
+    [bold]modular-manifolds plan mypackage.models:make_gpt --shape 1x64 --tokens --mass "blocks=5"[/]
+
+    [bold]modular-manifolds plan runs/compare-digits[/]
+
+The factory takes no arguments and returns a torch.nn.Module, or (module, example_inputs).
+"""
+
+_CERTIFY_EPILOG = """
+Examples:
+
+    [bold]modular-manifolds certify runs/compare-cifar10[/]
+
+    [bold]modular-manifolds certify mypackage.models:make_gpt --weights gpt.safetensors --shape 1x64x128 --domain 1[/]
+
+The factory takes no arguments and returns a torch.nn.Module, or (module, example_inputs).
+"""
+
+_SHAPE = typer.Option(metavar="NxM", help="Shape of one input, e.g. 1x784. Default: what the factory returns.")
+_TOKENS = typer.Option("--tokens", help="Inputs are whole numbers, such as tokens.")
+_WEIGHTS = typer.Option(exists=True, dir_okay=False, help="State dict to load: .safetensors, or .pt of tensors alone.")
+_UNKNOWN = typer.Option(
+    min=0, help="Sensitivity to take, as an estimate, for operations without a rule. Default: that is an error."
+)
+
+
+@app.command(epilog=_PLAN_EPILOG)
+def plan(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="package.module:factory, or a folder or weights that compare wrote.")
+    ],
+    shape: Annotated[str | None, _SHAPE] = None,
+    tokens: Annotated[bool, _TOKENS] = False,
+    weights: Annotated[Path | None, _WEIGHTS] = None,
+    mass: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN=X", help="Mass of modules, or parameters, by path; may be given several times."),
+    ] = None,
+    domain: Annotated[float, typer.Option(min=0, help="Bound on the inputs' root mean square.")] = 1.0,
+    floor: Annotated[
+        str, typer.Option(metavar="X", help="Declared root mean square of what enters normalisations, or none.")
+    ] = "1",
+    unknown: Annotated[float | None, _UNKNOWN] = None,
+    out: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the plan to this JSON file, too.")] = None,
+) -> None:
+    """Say which manifold, norm and share of the learning rate every parameter of a model gets."""
+    from modular_manifolds.cli.plan import load_targets, run_plan
+
+    masses = dict(map(_pair, mass or []))
+    least = None if floor == "none" else _numbers(floor, float, "--floor")[0]
+    status = run_plan(
+        lambda: load_targets(model, shape, tokens, weights),
+        masses,
+        domain,
+        least,
+        "raise" if unknown is None else unknown,
+        out,
+        Console(),
+    )
+    raise typer.Exit(status)
+
+
+@app.command(epilog=_CERTIFY_EPILOG)
+def certify(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="package.module:factory, or a folder or weights that compare wrote.")
+    ],
+    shape: Annotated[str | None, _SHAPE] = None,
+    tokens: Annotated[bool, _TOKENS] = False,
+    weights: Annotated[Path | None, _WEIGHTS] = None,
+    domain: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Bound on the inputs' root mean square, per token or sample.", show_default="all inputs"
+        ),
+    ] = None,
+    unknown: Annotated[float | None, _UNKNOWN] = None,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the certificate to this JSON file, too.")
+    ] = None,
+) -> None:
+    """Prove how much a model, with its present weights, can stretch its input, layer by layer."""
+    from modular_manifolds.cli.plan import load_targets, run_certify
+
+    status = run_certify(
+        lambda: load_targets(model, shape, tokens, weights),
+        domain,
+        "raise" if unknown is None else unknown,
+        out,
+        Console(),
+    )
+    raise typer.Exit(status)
+
+
+def _pair(given: str) -> tuple[str, float]:
+    pattern, _, number = given.rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if not pattern or not 0 <= value < math.inf:
+        raise typer.BadParameter(f"{given!r} is not of the form PATTERN=NUMBER", param_hint="--mass")
+    return pattern, value
+
+
+_TIGHTNESS_EPILOG = """
+Examples:
+
+    [bold]modular-manifolds tightness[/]
+
+    [bold]modular-manifolds tightness --data cifar10 --data-dir data --depths 3,6 --methods manifold-muon,muon,adamw[/]
+
+Stopped half-way? The same command with the same --out carries on. So does one with more depths, seeds or methods.
+"""
+
+
+@app.command(epilog=_TIGHTNESS_EPILOG)
+def tightness(
+    data: Annotated[
+        DataName, typer.Option(help="Handwritten digits come with scikit-learn; CIFAR-10 is downloaded once.")
+    ] = DataName.DIGITS,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of CIFAR-10's two parquet files, as for compare."),
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(metavar="A,B", help=f"What trains the networks, of: {', '.join(METHODS)}.")
+    ] = "manifold-muon,adamw",
+    depths: Annotated[str, typer.Option(metavar="N,M", help="Numbers of weight matrices.")] = "3,6,12,24",
+    width: Annotated[int, typer.Option(min=1, help="Of every hidden layer.")] = 64,
+    lrs: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y", help="Learning rates for every method. Default: three of each method's own."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 3,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Default: 30 on digits, 10 on cifar10.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help=_by_data("batch_size"))] = None,
+    effort: Annotated[float, typer.Option(min=0.01, max=1000, help="Search so many times as long.")] = 1.0,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of torch. Default: 1 on digits, all on cifar10.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for everything written. Default: runs/tightness-DATA."),
+    ] = None,
+) -> None:
+    """Say how much larger the proved Lipschitz bound is than the largest stretch that can be found, by depth.
+
+    Of ReLU networks without biases, trained and at their start: every method at its learning rate of highest test
+    accuracy. Takes about a quarter of an hour of one core on digits. Writes results.json, tables.md and a figure into
+    --out. Exit status 3 means that a stretch was measured above the bound, which a right bound rules out.
+    """
+    from modular_manifolds.cli.tightness import run_study
+    from modular_manifolds.experiments.tightness import EPOCHS, Tightness
+
+    defaults = DEFAULTS[data]
+    if data_dir is not None and data is not DataName.CIFAR10:
+        raise typer.BadParameter(f"is for cifar10 only; {data} needs no files", param_hint="--data-dir")
+    study = Tightness(
+        data=data,
+        data_dir=data_dir,
+        methods=_methods(methods),
+        depths=_numbers(depths, int, "--depths"),
+        width=width,
+        lrs=None if lrs is None else _numbers(lrs, float, "--lrs"),
+        seeds=seeds,
+        epochs=epochs or EPOCHS[data],
+        batch_size=batch_size or defaults.batch_size,
+        effort=effort,
+        threads=threads or defaults.threads,
+        out=out or Path("runs") / f"tightness-{data}",
+    )
+    raise typer.Exit(run_study(study, Console()))

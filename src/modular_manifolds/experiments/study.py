@@ -13,7 +13,7 @@ from modular_manifolds.experiments.data import DataName, Dataset, Split
 from modular_manifolds.experiments.network import weight_shapes
 from modular_manifolds.experiments.study_display import StudyDisplay
 from modular_manifolds.experiments.study_findings import ALL, Cell, Findings, Layer
-from modular_manifolds.experiments.trial import Choice, Outcome, Trial, train
+from modular_manifolds.experiments.trial import Choice, Outcome, Trial, read_row, row, train
 from modular_manifolds.experiments.trial_store import TrialStore
 
 SEARCH_SEED = 0
@@ -128,7 +128,7 @@ class _Bench:
     def __init__(self, study: Study, data: Dataset, display: StudyDisplay) -> None:
         self._study, self._display = study, display
         self._data, self._held_out = hold_out(data)
-        self._store = TrialStore(study.results_path, study.settings(self._data))
+        self._store = TrialStore(study.results_path, study.settings(self._data), read_row, row)
         self.shapes = tuple(weight_shapes(data.features, study.widths, data.classes))
         self.layers = range(len(self.shapes))
 
@@ -177,7 +177,7 @@ class _Bench:
             self._store[trial] = train(
                 trial, self._data, self._held_out, study.widths, study.batch_size, self._display.stepped
             )
-        self._display.finished(what, self._store[trial])
+        self._display.finished(what, self._store[trial].summary)
         return self._store[trial]
 
 

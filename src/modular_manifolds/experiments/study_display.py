@@ -5,8 +5,6 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from modular_manifolds.experiments.trial import Outcome
-
 
 class StudyDisplay:
     """Two progress bars, for all trials and for the steps of the current one, whose loss stands beside it."""
@@ -36,10 +34,14 @@ class StudyDisplay:
 
     def begin(self, trials: int) -> None:
         """How many outcomes there will be."""
-        self._total = trials
-        self._progress.update(self._all, total=trials)
+        self.expect(trials)
         if not self._console.is_terminal:
             self._console.print(f"{trials} trials")
+
+    def expect(self, trials: int) -> None:
+        """How many there will be, after all."""
+        self._total = trials
+        self._progress.update(self._all, total=trials)
 
     def started(self, what: str, steps: int) -> None:
         """A trial that is not finished yet begins."""
@@ -49,14 +51,14 @@ class StudyDisplay:
         """One step of it is done."""
         self._progress.update(self._current, advance=1, note=f"loss {loss:.3f}")
 
-    def finished(self, what: str, outcome: Outcome) -> None:
-        """An outcome is there, new or from before."""
+    def finished(self, what: str, outcome: str) -> None:
+        """An outcome is there, new or from before; what it is, in a line."""
         self._finished += 1
+        self.expect(max(self._total, self._finished))
         self._progress.advance(self._all)
         if not self._console.is_terminal:
             self._console.print(
-                f"[{self._finished}/{self._total}] {what}: held out {outcome.held_out_accuracy:.2f} %, "
-                f"test {outcome.test_accuracy:.2f} %, {outcome.step_milliseconds:.1f} ms a step",
+                f"[{self._finished}/{self._total}] {what}: {outcome}",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,

@@ -62,11 +62,22 @@ class Outcome:
     violation: float
     removed: float
 
+    @property
+    def summary(self) -> str:
+        """In a line."""
+        accuracies = f"held out {self.held_out_accuracy:.2f} %, test {self.test_accuracy:.2f} %"
+        return f"{accuracies}, {self.step_milliseconds:.1f} ms a step"
+
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "Outcome":
         """Of a row of results.json."""
         numbers: dict[str, Any] = {name: math.nan if value is None else value for name, value in row.items()}
         return cls(**numbers)
+
+
+def read_row(row: Mapping[str, Any]) -> tuple[Trial, Outcome]:
+    """Of results.json."""
+    return Trial.from_json(row), Outcome.from_json(row["outcome"])
 
 
 def row(trial: Trial, outcome: Outcome) -> dict[str, Any]:
