@@ -152,11 +152,12 @@ def _constants(graph: Graph, swept: Sweep, *, by_token: bool) -> tuple[float, fl
     Several inputs change together: in l2 their parts add up as a root of squares, in RMS the largest one counts.
     """
     stretch = 0.0
-    for node in graph.outputs:
+    outputs = [node for node in graph.outputs if node in swept.states]  # others are constants
+    for node in outputs:
         space = swept.states[node].effect.space
         stretch += conversion(space, whole(node)) ** 2 * prod(node.shape[1:])
     stretch = sqrt(stretch)
-    last = max(conversion(swept.states[node].effect.space, _shown(node)) for node in graph.outputs)
+    last = max((conversion(swept.states[node].effect.space, _shown(node)) for node in outputs), default=0.0)
     squares, total = 0.0, 0.0
     for node in graph.inputs:
         s = swept.sensitivity[node]

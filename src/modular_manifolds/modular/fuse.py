@@ -73,7 +73,9 @@ def _mean_square(node: Any) -> Size | None:
     ):
         x = square.args[0]
     dims = node.arg(1, "dim")
-    return None if x is None or dims is None else Size(_same(x), _positive(dims, x.shape))
+    if x is None or dims is None or not node.arg(2, "keepdim", False):
+        return None  # without keepdim, the mean would be broadcast along other axes
+    return Size(_same(x), _positive(dims, x.shape))
 
 
 def _size(node: Any) -> Size | None:
@@ -81,7 +83,7 @@ def _size(node: Any) -> Size | None:
     node = _same(node)
     if _is(node, "sqrt"):
         return _mean_square(node.args[0])
-    if _is(node, "linalg_vector_norm") and node.arg(1, "ord", 2) == 2 and node.arg(2, "dim") is not None:
+    if _is(node, "linalg_vector_norm") and node.arg(1, "ord", 2) == 2 and node.arg(3, "keepdim", False):
         x = node.args[0]
         dims = _positive(node.arg(2, "dim"), x.shape)
         return Size(_same(x), dims, sqrt(prod(x.shape[d] for d in dims)))

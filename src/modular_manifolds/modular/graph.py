@@ -181,15 +181,19 @@ class Graph:
         """
         transposed = False
         while node.op != "parameter":
-            source = node.inputs[0]
-            if node.shape == source.shape[::-1] and node.op in VIEWS and node.shape != source.shape:
-                transposed = not transposed
-            elif node.op in ("aten.t", "aten.numpy_T", "aten.mT", "aten.transpose") and len(node.shape) == 2:
-                dims = {d % 2 for d in node.args[1:3]} if node.op == "aten.transpose" else {0, 1}
-                transposed ^= dims == {0, 1}
-            elif node.op == "aten.permute" and list(node.args[1]) != list(range(len(node.shape))):
-                raise CaptureError(f"{node.place}: a parameter is permuted in a way that is not understood")
-            node = source
+            ndim = len(node.shape)
+            order = list(range(ndim))
+            if node.op == "aten.transpose":
+                i, j = (d % ndim for d in node.args[1:3])
+                order[i], order[j] = j, i
+            elif node.op == "aten.permute":
+                order = [d % ndim for d in node.args[1]]
+            elif node.op in ("aten.t", "aten.numpy_T", "aten.mT"):
+                order = order[:-2] + order[-2:][::-1] if node.op == "aten.mT" else order[::-1]
+            if ndim > 2 and order != sorted(order):
+                raise CaptureError(f"{node.place}: a parameter of {ndim} axes is permuted, which is not understood")
+            transposed ^= order != sorted(order)
+            node = node.inputs[0]
         return node, transposed
 
 
@@ -256,6 +260,8 @@ def _read(program: torch.export.ExportedProgram, model: nn.Module) -> Graph:
     nodes: list[Node] = []
     outputs: list[Node] = []
 
+    _check_in_place(program.graph)
+
     def convert(value: Any) -> Any:
         return fx.node.map_arg(value, lambda n: made[n]) if not isinstance(value, fx.Node) else made[value]
 
@@ -311,6 +317,46 @@ def _placeholder(
     return Node(item.name, "constant", shape=tuple(fixed.shape), dtype=fixed.dtype, fixed=fixed)
 
 
+_SHAPED = {f"aten.{op}" for op in ("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")}
+
+
+def _check_in_place(graph: fx.Graph) -> None:
+    """Refuse what changes a tensor that something else sees, as a view of it would: the graph does not say so.
+
+    Raises:
+        CaptureError: naming the operation.
+    """
+    memory: dict[fx.Node, fx.Node] = {}
+    """Whose memory a tensor is."""
+    overwritten: dict[fx.Node, dict[fx.Node, str]] = {}
+    """By memory: tensors that no longer are what they were computed as, and what changed them."""
+    for item in graph.nodes:
+        sources = [x for x in item.all_input_nodes]
+        schema = getattr(item.target, "_schema", None)
+        for x in sources:
+            old = overwritten.get(memory.get(x, x), {}).get(x)
+            if old is not None:
+                raise CaptureError(
+                    f"{old} changes a tensor in place of which another, {x.name}, is a view, and that is used "
+                    "afterwards; write it without changing tensors in place, e.g. with torch.where or torch.cat"
+                )
+        memory[item] = item
+        if item.target is getitem or str(item.target).partition(".default")[0] in _PASSING:
+            memory[item] = memory[sources[0]] if sources else item
+        if schema is None:
+            continue
+        for argument, given in zip(schema.arguments, item.args, strict=False):
+            if argument.alias_info is None or not isinstance(given, fx.Node):
+                continue
+            memory[item] = root = memory[given]
+            if argument.alias_info.is_write:
+                shared = [x for x, theirs in memory.items() if theirs is root and x is not item]
+                overwritten.setdefault(root, {}).update(dict.fromkeys(shared, str(item.target)))
+
+
+_PASSING = {"aten.dropout", "aten.feature_dropout", "aten.alpha_dropout"}
+"""Operations that in evaluation return their input itself."""
+
 _PIECES = {"aten.split", "aten.split_with_sizes", "aten.chunk", "aten.tensor_split", "aten.unbind", "aten.unsafe_split"}
 
 
@@ -320,6 +366,11 @@ def _call(item: fx.Node, convert: Any) -> Any:
         return _item(convert(item.args[0]), index, item)
     value = item.meta.get("val")
     op = str(item.target).rpartition(".")[0] if str(item.target).count(".") >= 2 else str(item.target)
+    if op in _SHAPED:
+        # its first argument gives a shape alone
+        shaped = item.args[0].meta["val"]
+        empty = torch.zeros(shaped.shape, dtype=shaped.dtype)
+        item.args = (empty, *item.args[1:])
     stack = item.meta.get("nn_module_stack") or {}
     modules = tuple(
         (_clean(path), kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}")

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
+from itertools import permutations
 from math import fsum, isfinite, sqrt
 from typing import Any
 
@@ -16,7 +18,7 @@ from modular_manifolds.modular.fuse import Region, collapse, fuse, regions
 from modular_manifolds.modular.graph import Graph, Node, capture
 from modular_manifolds.modular.ops.shapes import ORDERS, PARTS, RESHAPES, SAME
 from modular_manifolds.modular.plan import Entry, Plan
-from modular_manifolds.modular.rule import RULES, Rule, RuleFunction, Use, Weights, op_name
+from modular_manifolds.modular.rule import RULES, Rule, RuleFunction, Use, UseKind, Weights, op_name
 from modular_manifolds.modular.space import Space, conversion
 from modular_manifolds.modular.sweep import Setting, Sweep, Unknown, natural, sweep, wishes
 from modular_manifolds.modular.weights import Planned, largest_change
@@ -147,6 +149,7 @@ def modularize(
     overrides = {**_own_geometries(model), **_overrides(model, rules)}
     first = run(_Unit())
     chosen = {p.name: overrides.get(p.name) or _choose(p, _uses_of(p, graph, first), first) for p in graph.parameters}
+    chosen |= {name: g for name, g in _tables_like_others(graph, chosen).items() if name not in overrides}
     final = run(Planned(chosen))
     leaves = {p.name: _leaf(p, graph, final, chosen[p.name], p.name in overrides) for p in graph.parameters}
     own = {name: leaf.mass for name, leaf in _algebra(model)}
@@ -194,7 +197,8 @@ def _uses_of(parameter: Node, graph: Graph, swept: Sweep) -> list[_At]:
     found = []
     for node in graph.nodes:
         state = swept.states.get(node)
-        for other, use in state.effect.uses if state else ():
+        read = graph.kind[node] != "weight" or swept.sensitivity[node] > 0  # not by an operation that knows weights
+        for other, use in state.effect.uses if state and read else ():
             if other is parameter:
                 parts = pieces(graph, node) if use.kind == "matrix" and use.blocks > 1 else []
                 each: tuple[float, ...] = (swept.sensitivity[node],) * use.blocks
@@ -203,6 +207,9 @@ def _uses_of(parameter: Node, graph: Graph, swept: Sweep) -> list[_At]:
                     each = tuple(swept.sensitivity[part] for part in parts for _ in range(run))
                 count = len(parts) if parts and use.blocks % len(parts) == 0 else 1
                 found.append(_At(node, use, each, count, swept.proved[node]))
+    if swept.sensitivity[parameter]:  # it is data, too
+        kind: UseKind = "embedding" if len(parameter.shape) > 1 and parameter.shape[-1] > 1 else "vector"
+        found.append(_At(parameter, Use(kind), (swept.sensitivity[parameter],), 1, swept.proved[parameter]))
     return found
 
 
@@ -251,7 +258,7 @@ def default_geometry(use: Use, shape: tuple[int, ...]) -> Geometry:
     """The table of the modular norm: what suits a parameter that is used so."""
     if use.kind == "gain":
         return Geometry(Euclidean(), MaxEntry())
-    if len(shape) < 2 or use.kind == "vector":
+    if _is_vector(use, shape):
         return Geometry(Euclidean(), MaxRow())
     if use.kind == "embedding":
         return Geometry(Oblique("rows", sqrt(shape[-1])), MaxRow())
@@ -266,6 +273,39 @@ def default_geometry(use: Use, shape: tuple[int, ...]) -> Geometry:
         return Geometry(manifold, norm)
     axis: Any = "columns" if use.transposed else "rows"
     return Geometry(Product(manifold, use.blocks, axis), PerHead(norm, use.blocks, axis))
+
+
+def _tables_like_others(graph: Graph, chosen: Mapping[str, Geometry]) -> dict[str, Geometry]:
+    """Geometries of tables that are added to a table with another geometry: rows as long as the other's are on average.
+
+    Positions added to tokens whose table is tied to the output, and therefore on another manifold, would drown them.
+    """
+    matched = {}
+    for node in graph.nodes:
+        if node.op != "aten.add":
+            continue
+        tables = [table for table in map(partial(_table, graph), node.inputs) if table is not None]
+        for mine, other in permutations(tables, 2):
+            ours, theirs = chosen[mine.name], chosen[other.name].manifold
+            if isinstance(ours.manifold, Oblique) and isinstance(theirs, Stiefel):
+                m, n = other.shape[-2:]
+                matched[mine.name] = replace(ours, manifold=Oblique("rows", theirs.radius * sqrt(min(m, n) / m)))
+    return matched
+
+
+def _table(graph: Graph, node: Node) -> Node | None:
+    """The parameter whose rows a node is made of, if it is that of an embedding."""
+    moved = {f"aten.{op}" for op in (*RESHAPES, *PARTS, *SAME, "expand", "dropout")}
+    while node.op in moved:
+        node = node.args[0]
+    if node.op == "aten.embedding" and graph.kind[node.args[0]] == "weight":
+        return graph.weight(node.args[0])[0]
+    return node if node.op == "parameter" and len(node.shape) > 1 else None
+
+
+def _is_vector(use: Use, shape: tuple[int, ...]) -> bool:
+    """Whether a parameter is a bias, or a gain: one number for each feature, in whatever shape."""
+    return len(shape) < 2 or use.kind in ("vector", "gain") or (use.kind == "embedding" and shape[-1] == 1)
 
 
 def convolution_geometry(out: int, into: int, kernel: tuple[int, ...], groups: int = 1) -> Geometry:
@@ -292,7 +332,7 @@ class _Leaf:
 def _leaf(parameter: Node, graph: Graph, swept: Sweep, geometry: Geometry, given: bool) -> _Leaf:
     uses = _uses_of(parameter, graph, swept)
     mass = float(max((at.pieces for at in uses), default=1))
-    if all(at.use.kind in ("vector", "gain") for at in uses) or len(parameter.shape) < 2:
+    if all(_is_vector(at.use, parameter.shape) for at in uses):
         mass = VECTOR_MASS
     sensitivity, bound = 0.0, 0.0
     if len(uses) == 1 and len(uses[0].blocks) > 1 and not given:
@@ -335,6 +375,8 @@ def _input_bound(at: _At, swept: Sweep) -> float:
     """How long the inputs are that the parameter acts on."""
     if at.use.kind in ("embedding", "vector"):
         return 1.0
+    if at.use.input_bound is not None:
+        return at.use.input_bound
     slopes = [s for s in swept.states[at.node].effect.slopes if s.x in swept.states]
     if not slopes:
         return 1.0

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, prod
 from typing import Any, Literal, Protocol
 
 from modular_manifolds.geometry import Geometry
@@ -24,6 +24,7 @@ class Use:
         groups: of a convolution.
         kernel: sizes of a convolution's kernel.
         factor: by which the output's norm exceeds that of what the parameter alone makes.
+        input_bound: on what a gain multiplies, where that is not the operation's input.
     """
 
     kind: UseKind
@@ -32,6 +33,7 @@ class Use:
     groups: int = 1
     kernel: tuple[int, ...] = ()
     factor: float = 1.0
+    input_bound: float | None = None
 
 
 class Weights(Protocol):
@@ -205,6 +207,7 @@ class Call:
     ) -> Effect:
         """The effect of a map of one input, measured in `into`, by its slope and how long its value at zero is."""
         into = into or self.space(x)
+        at_zero *= prod(n for n, role in (out or into).axes if role == "sum")  # every entry may be so large
         bound = min(cap, at_zero + times(slope, self.length(x, into)))
         return Effect(out or into, bound, (Slope(x, slope, into),), reason=reason, **effect)
 

@@ -107,6 +107,8 @@ class Space:
 def conversion(source: Space, target: Space) -> float:
     """The smallest factor known with ||x||_target <= factor ||x||_source, for two norms of one shape."""
     pairs = _refined(source, target)
+    if pairs is not None and {(old, new) for _, old, new in pairs} <= {("max", "max"), ("sum", "rms")}:
+        return 1 / sqrt(prod(n for n, old, _ in pairs if old == "sum"))  # one entry is the worst case
     if pairs is None or _tangled(pairs):
         return _to_max(source) * _from_max(target)
     factor = 1.0

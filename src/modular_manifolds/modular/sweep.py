@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, sqrt
 from typing import Literal
 
 from modular_manifolds.modular.fuse import Region
@@ -105,10 +105,16 @@ def sweep(graph: Graph, setting: Setting) -> Sweep:
     for node in graph.nodes:
         if node.op == "input":
             states[node] = State(Effect(setting.spaces[node], setting.bounds[node], reason="input"), True)
-        elif graph.kind[node] == "active":
+        elif node.op == "parameter":
+            states[node] = _parameter(node, setting.weights)
+        elif graph.kind[node] == "active" or (graph.kind[node] == "weight" and node.op in RULES):
             states[node] = _state(graph, node, setting, states)
         elif graph.kind[node] == "discrete":
             states[node] = State(_whole_numbers(node, states), True)
+        elif graph.kind[node] == "weight":
+            states[node] = _weight(graph, node, setting.weights)
+        elif any(_of_weights(graph, user) for user in graph.users[node]):
+            states[node] = _constant(graph, node)
     return Sweep(states, *_backwards(graph, states, setting.declared))
 
 
@@ -141,11 +147,50 @@ def _state(graph: Graph, node: Node, setting: Setting, states: dict[Node, State]
     return State(replace(effect, proved=proved), sure)
 
 
+def _weight(graph: Graph, node: Node, weights: Weights) -> State:
+    """A parameter where an operation takes it as it would an activation, such as a part of a table."""
+    parameter, turned = graph.weight(node)
+    space = Space.of(node.shape, "max")
+    if len(node.shape) < 2:
+        size, proved = weights.size(parameter, 1)
+        return State(Effect(space.all("rms"), size, uses=((parameter, Use("vector")),), reason="a weight"), proved)
+    if not turned:
+        size, proved = weights.row(parameter)
+        return State(
+            Effect(space.with_role(-1, "rms"), size, uses=((parameter, Use("embedding")),), reason="a weight"), proved
+        )
+    size, proved = weights.entry(parameter)
+    use = Use("embedding", factor=sqrt(parameter.shape[-1]))
+    return State(Effect(space, size, uses=((parameter, use),), reason="a weight, turned"), proved)
+
+
+def _of_weights(graph: Graph, node: Node) -> bool:
+    """Whether it is computed from weights and constants alone."""
+    return graph.kind[node] == "active" and not any(graph.kind[x] in ("active", "discrete") for x in node.inputs)
+
+
+def _constant(graph: Graph, node: Node) -> State:
+    value = graph.value(node)
+    space = natural(node, None)
+    rows = value.double().square().mean(-1) if len(node.shape) > 1 else value.double().square()
+    size = float(rows.max().sqrt()) if node.dtype.is_floating_point and value.numel() else inf
+    return State(Effect(space, size, reason="a constant"), True)
+
+
+def _parameter(node: Node, weights: Weights) -> State:
+    """A parameter where it is data, as learned tokens and positions are: each row by its root mean square."""
+    if not node.shape:
+        size, proved = weights.entry(node)
+        return State(Effect(Space(()), size), proved)
+    size, proved = weights.row(node) if len(node.shape) > 1 else weights.size(node, 1)
+    return State(Effect(Space.of(node.shape, "max").with_role(-1, "rms"), size, reason="a parameter"), proved)
+
+
 def _whole_numbers(node: Node, states: dict[Node, State]) -> Effect:
     """Tokens in another shape are the same tokens; anything else made of them may change by any amount."""
     space = Space.of(node.shape, "max")
     moving = [x for x in node.inputs if x in states]
-    same = node.op.removeprefix("aten.") in (*shapes.RESHAPES, *shapes.SAME)
+    same = node.op.removeprefix("aten.") in (*shapes.RESHAPES, *shapes.SAME) and not node.dtype.is_floating_point
     slopes = tuple(Slope(x, 1.0 if same else inf, states[x].effect.space) for x in moving)
     if same and moving:
         space = states[moving[0]].effect.space.reshaped(node.shape) or space

@@ -60,7 +60,7 @@ def _exactly_one(gain: float) -> float:
 
 def longest_row(sized: Sized, shape: tuple[int, ...]) -> float:
     """Root mean square of the longest row, over every matrix of the set."""
-    m, n = shape[-2:] if len(shape) > 1 else (1, *shape)
+    m, n = shape[-2:] if len(shape) > 1 else (1, prod(shape))
     return _exactly_one(sized.row_bound(m, n) / sqrt(n))
 
 
@@ -81,10 +81,10 @@ class Measured:
     """Weights as they are now, by guaranteed upper bounds in float64."""
 
     measured: bool = True
-    _known: dict[tuple[str, Use], float] = field(default_factory=dict)
+    _known: dict[tuple[Node, Use], float] = field(default_factory=dict)
 
     def gain(self, parameter: Node, use: Use) -> tuple[float, bool]:
-        key = (parameter.name, use)
+        key = (parameter, use)
         if key not in self._known:
             self._known[key] = _gain(_value(parameter), use)
         return self._known[key], True

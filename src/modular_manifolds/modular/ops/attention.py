@@ -10,7 +10,7 @@ from typing import Any
 
 from modular_manifolds.modular.graph import Graph, Node
 from modular_manifolds.modular.rule import Call, Effect, Slope, rule, times, wants
-from modular_manifolds.modular.space import Space
+from modular_manifolds.modular.space import Role, Space
 
 _CURE = "bound queries and keys: state a domain, or normalise them (RMSNorm of q and k, or of what they are made from)"
 
@@ -22,6 +22,8 @@ def attention(call: Call) -> Effect:
     scale = call.arg(6, "scale")
     temperature = d * abs(float(scale)) if scale is not None else sqrt(d)
     mask = call.arg(3, "attn_mask")
+    if call.arg(4, "dropout_p", 0.0):
+        return _random(call)
     sizes = {x: call.bound(x, rows(x)) for x in (q, k, v)}
     tokens = call.space(q).role(-2)
     spread = 1.0
@@ -54,6 +56,12 @@ def attention(call: Call) -> Effect:
     return Effect(out, sizes[v], tuple(merged.values()), reason=reason, cure=cure)
 
 
+def _random(call: Call) -> Effect:
+    from modular_manifolds.modular.ops.elementwise import unknown_product
+
+    return unknown_product(call, "attention with a dropout that stays on in evaluation")
+
+
 def rows(x: Node) -> Space:
     """Every token of every head by itself."""
     return Space.of(x.shape, "max").with_role(-1, "rms")
@@ -75,6 +83,7 @@ def softmax(call: Call) -> Effect:
         1.0,
         into=into,
         out=out,
+        at_zero=1.0,
         cap=1.0,
         capped=True,
         reason="softmax, from largest logit to total weight: 4 p (1 - p) <= 1",
@@ -114,9 +123,11 @@ def matmul_of_activations(call: Call, x: Node, y: Node) -> Effect:
     """Weights of a softmax times values, or inner products of two lists of vectors."""
     if is_simplex(x):
         into_x = Space.of(x.shape, "max").with_role(-1, "sum")
-        into_y = Space.of(y.shape, "max").with_role(-1, "rms")
+        rest: Role = "rms" if len(y.shape) > 1 else "max"
+        into_y = Space.of(y.shape, "max").with_role(-1, rest)
         sizes = {x: call.bound(x, into_x), y: call.bound(y, into_y)}
-        out = Space.of(call.node.shape, "max").with_role(-1, "rms")
+        out = Space.of(call.node.shape, "max")
+        out = out.with_role(-1, rest) if out.dims else out
         slopes = (Slope(x, sizes[y], into_x), Slope(y, sizes[x], into_y))
         return Effect(
             out,
@@ -127,7 +138,7 @@ def matmul_of_activations(call: Call, x: Node, y: Node) -> Effect:
         )
     d = x.shape[-1]
     into_x = Space.of(x.shape, "max").with_role(-1, "rms")
-    into_y = Space.of(y.shape, "max").with_role(-2, "rms")
+    into_y = Space.of(y.shape, "max").with_role(_summed(y), "rms")
     first, second = call.bound(x, into_x), call.bound(y, into_y)
     finite = max(first, second) < inf
     slopes = (Slope(x, times(d, second), into_x), Slope(y, times(d, first), into_y))
@@ -146,5 +157,10 @@ def wanted_by_matmul(graph: Graph, node: Node, wanted: Space | None) -> dict[Nod
         return {y: Space.of(y.shape, "max").with_role(-1, "rms")}
     return {
         x: Space.of(x.shape, "max").with_role(-1, "rms"),
-        y: Space.of(y.shape, "max").with_role(-2, "rms"),
+        y: Space.of(y.shape, "max").with_role(_summed(y), "rms"),
     }
+
+
+def _summed(y: Node) -> int:
+    """The dimension of a product's second factor that is summed over."""
+    return max(len(y.shape) - 2, 0)

@@ -1,21 +1,26 @@
 """Functions of one entry at a time, sums, and products."""
 
-from math import erf, exp, inf, pi, sqrt
+from dataclasses import replace
+from math import erf, exp, inf, pi, prod, sqrt
 from typing import Any
+
+import torch
 
 from modular_manifolds.modular.graph import Graph, Node
 from modular_manifolds.modular.rule import Call, Effect, Slope, Use, rule, times, wants
-from modular_manifolds.modular.space import Space, broadcast
+from modular_manifolds.modular.space import Space, blocks_of, broadcast
 
 GELU = 0.5 * (1 + erf(1)) + exp(-1) / sqrt(pi)
 """Greatest slope of GELU, at sqrt(2): 1.128904..."""
 GELU_TANH = 1.1290
 """At least that of its tanh form, 1.128993."""
-SILU = 1.0998393201
-"""At least that of x sigmoid(x), 1.09983931995."""
+SILU = 1.0998393202
+"""At least that of x sigmoid(x), 1.09983932013."""
 SELU = 1.0507009873554805 * 1.6732632423543772
-MISH = 1.0884
-"""At least that of x tanh(log(1 + e^x)), 1.08832."""
+MISH = 1.0885
+"""At least that of x tanh(log(1 + e^x)), 1.0884982."""
+SIXTH = 0.16666667164
+"""At least 1/6 as torch has it, in single precision whatever the dtype."""
 
 # slope, value at 0, largest absolute value
 _FUNCTIONS: dict[str, tuple[float, float, float]] = {
@@ -34,8 +39,8 @@ _FUNCTIONS: dict[str, tuple[float, float, float]] = {
     "silu_": (SILU, 0, inf),
     "mish": (MISH, 0, inf),
     "selu": (SELU, 0, inf),
-    "hardswish": (1.5, 0, inf),
-    "hardsigmoid": (1 / 6, 0.5, 1),
+    "hardswish": (9 * SIXTH, 0, inf),
+    "hardsigmoid": (SIXTH, 0.5, 1),
     "log_sigmoid": (1, 0.6931471805599454, inf),
 }
 
@@ -65,7 +70,7 @@ def gelu(call: Call) -> Effect:
 @rule("leaky_relu", "elu", "celu")
 def leaky(call: Call) -> Effect:
     name, alpha = call.node.op, float(call.arg(1, "negative_slope", 0.01 if "leaky" in call.node.op else 1.0))
-    slope = max(1.0, abs(alpha)) if name != "aten.celu" else 1.0
+    slope = max(1.0, abs(alpha)) if name != "aten.celu" else 1.0 if alpha > 0 else inf
     if name == "aten.elu":
         scale, inner = float(call.arg(2, "scale", 1)), float(call.arg(3, "input_scale", 1))
         slope = abs(scale) * max(1.0, abs(alpha * inner))
@@ -74,8 +79,10 @@ def leaky(call: Call) -> Effect:
 
 @rule("softplus")
 def softplus(call: Call) -> Effect:
-    beta = float(call.arg(1, "beta", 1))
-    return call.lipschitz(call.node.args[0], 1.0, at_zero=0.6931471805599454 / beta, reason="greatest slope 1")
+    beta, threshold = float(call.arg(1, "beta", 1)), float(call.arg(2, "threshold", 20))
+    if threshold < 15:
+        return unknown_product(call, "a softplus that jumps at its threshold")
+    return call.lipschitz(call.node.args[0], 1.0, at_zero=0.6931471805599454 / abs(beta), reason="greatest slope 1")
 
 
 @rule("clamp", "clamp_min", "clamp_max", "hardtanh")
@@ -95,6 +102,8 @@ def clamp(call: Call) -> Effect:
 
 @rule("dropout", "feature_dropout", "alpha_dropout", "native_dropout")
 def dropout(call: Call) -> Effect:
+    if call.arg(2, "train", False):
+        return unknown_product(call, "a dropout that is told to be in training")
     return call.lipschitz(call.node.args[0], 1.0, reason="dropout does nothing in evaluation")
 
 
@@ -120,7 +129,7 @@ def square(call: Call) -> Effect:
 @rule("add", "add_", "sub", "sub_", "rsub")
 def add(call: Call) -> Effect:
     """Both terms' changes add up."""
-    alpha = abs(float(call.node.kwargs.get("alpha", 1)))
+    alpha = abs(float(call.arg(2, "alpha", 1)))
     first, second = call.node.args[:2]
     terms = (
         (first, alpha if call.node.op == "aten.rsub" else 1.0),
@@ -136,10 +145,15 @@ def add(call: Call) -> Effect:
             slopes.append(Slope(x, c, into))
             bound += times(c, call.length(x, into))
         elif kind == "weight":
-            parameter, _ = call.graph.weight(x)
+            parameter, turned = call.graph.weight(x)
+            if turned and len(x.shape) > 1:
+                into = _before(out, x.shape)
+                slopes.append(Slope(x, c, into))
+                bound += times(c, call.length(x, into))
+                continue
             bias, use = added(call, parameter, out)
             bound += times(c, bias)
-            uses.append((parameter, use))
+            uses.append((parameter, replace(use, factor=times(c, use.factor))))
         elif kind == "number":
             bound += c * abs(float(x))
         elif kind == "constant":
@@ -152,16 +166,17 @@ def add(call: Call) -> Effect:
 
 def added(call: Call, parameter: Node, out: Space) -> tuple[float, Use]:
     """How long a parameter is that is added to something measured in `out`, and its use."""
-    if not out.dims or (len(parameter.shape) > 1 and any(n > 1 for n in parameter.shape[:-1])):
+    last = out.dims[-1] if out.dims else ()
+    if parameter.shape and parameter.shape[-1] != prod(n for n, _ in last):
+        last = ()  # one number along the whole of it
+    longer = sqrt(prod(n for n, role in last if role != "rms"))
+    if any(n > 1 for n in parameter.shape[:-1]):
         # a table of vectors, such as learned positions: each is as long as its row
-        return call.shift(call.weights.row(parameter)), Use("embedding")
-    blocks = 1
-    last = out.dims[-1]
-    if (len(last) == 2 and last[0][1] == "max") or (len(last) == 1 and last[0][1] != "rms"):
-        blocks = last[0][0]
-    if parameter.shape and parameter.shape[-1] != out.shape[-1]:
-        blocks = 1
-    return call.shift(call.weights.size(parameter, blocks)), Use("vector", factor=sqrt(blocks))
+        return longer * call.shift(call.weights.row(parameter)), Use("embedding", factor=longer)
+    blocks = blocks_of(last)
+    if blocks is None:
+        return longer * call.shift(call.weights.size(parameter, 1)), Use("vector", factor=longer)
+    return call.shift(call.weights.size(parameter, blocks[0])), Use("vector", factor=longer)
 
 
 def _common(call: Call, terms: list[Node]) -> Space:
@@ -174,11 +189,11 @@ def _common(call: Call, terms: list[Node]) -> Space:
 
 def _before(space: Space, shape: tuple[int, ...]) -> Space:
     """The norm of what is broadcast into `space` from a smaller shape."""
-    dims = space.dims[len(space.dims) - len(shape) :]
+    skipped = len(space.dims) - len(shape)
     return Space(
         tuple(
             dim if n == size else ()
-            for dim, n, size in zip(dims, space.shape[-len(shape) or None :], shape, strict=True)
+            for dim, n, size in zip(space.dims[skipped:], space.shape[skipped:], shape, strict=True)
         )
     )
 
@@ -198,6 +213,8 @@ def divide(call: Call) -> Effect:
     x, y = call.node.args[:2]
     if call.active(y) or call.kind(y) == "weight":
         return unknown_product(call, "division by what moves")
+    if call.node.kwargs.get("rounding_mode") is not None:
+        return unknown_product(call, "a division that rounds")
     return scaled(call, x, y, inverse=True)
 
 
@@ -218,7 +235,7 @@ def scaled(call: Call, x: Node, y: Any, inverse: bool) -> Effect:
     elif kind == "constant":
         value = call.graph.value(y).double()
         factor = float((1 / value if inverse else value).abs().max()) if value.numel() else 0.0
-    elif not y.dtype.is_floating_point and y.dtype.is_signed is False:
+    elif y.dtype == torch.bool:
         factor = 1.0
     else:
         return unknown_product(call, "a factor that depends on whole-number inputs")
@@ -253,11 +270,11 @@ def unknown_product(call: Call, what: str) -> Effect:
 def choose(call: Call) -> Effect:
     """Entries of one or of the other."""
     candidates = call.node.args[1:3] if call.node.op == "aten.where" else (call.node.args[0], call.node.args[2])
-    moving = [x for x in candidates if call.active(x)]
+    moving = [x for x in candidates if call.kind(x) in ("active", "weight")]
     out = _common(call, moving)
     bound = 0.0
     for x in candidates:
-        if call.active(x):
+        if x in moving:
             bound += call.length(x, _before(out, x.shape))
         elif call.kind(x) == "number":
             bound += abs(float(x))

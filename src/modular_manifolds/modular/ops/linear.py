@@ -1,6 +1,6 @@
 """Operations with weights: matrices, embeddings, convolutions."""
 
-from math import ceil, inf, prod, sqrt
+from math import ceil, gcd, inf, prod, sqrt
 from typing import Any
 
 from modular_manifolds.modular.graph import Graph, Node
@@ -156,7 +156,8 @@ def convolution(call: Call) -> Effect:
     reason = f"the taps' root-mean-square gains add up to {gain:.6g}"
     if coarse:
         # in l2: shifts are isometries, or the unfolded kernel reads every pixel at most `reads` times
-        reads = prod(ceil(n / s) for n, s in zip(kernel, stride, strict=True))
+        dilation = _each(call.arg(5, "dilation", 1), k)
+        reads = prod(ceil(n / (s // gcd(s, d))) for n, s, d in zip(kernel, stride, dilation, strict=True))
         unfolded = getattr(call.weights, "unfolded", None)
         if unfolded is not None:
             gain = min(gain, sqrt(reads) * unfolded(parameter, use))

@@ -33,7 +33,7 @@ def normalised(call: Call, x: Node, dims: tuple[int, ...], eps: float, affine: t
         )
     size = call.length(x, into)
     cap = size / sqrt(size * size + eps) if 0 < size < inf else min(size, 1.0)
-    gain, shift, uses = _affine(call, *affine)
+    gain, shift, uses = _affine(call, *affine, size=cap)
     return call.lipschitz(
         x,
         times(slope, gain),
@@ -52,20 +52,29 @@ def normalised(call: Call, x: Node, dims: tuple[int, ...], eps: float, affine: t
     )
 
 
-def _affine(call: Call, gain: Any, bias: Any) -> tuple[float, float, tuple[tuple[Node, Use], ...]]:
+def _affine(
+    call: Call, gain: Any, bias: Any, *, size: float, blocks: int = 1
+) -> tuple[float, float, tuple[tuple[Node, Use], ...]]:
+    """The largest gain, the bias's length, and their uses.
+
+    Args:
+        gain, bias: nodes, if any.
+        size: of what the gains multiply, at most.
+        blocks: equal parts of the bias whose lengths are taken apart.
+    """
     factor, shift, uses = 1.0, 0.0, []
     if isinstance(gain, Node):
         if call.kind(gain) == "weight":
             parameter, _ = call.graph.weight(gain)
             factor = call.believe(call.weights.entry(parameter))
-            uses.append((parameter, Use("gain")))
+            uses.append((parameter, Use("gain", input_bound=size)))
         else:
             factor = float(call.graph.value(gain).abs().max())
     if isinstance(bias, Node):
         if call.kind(bias) == "weight":
             parameter, _ = call.graph.weight(bias)
-            shift = call.shift(call.weights.size(parameter, 1))
-            uses.append((parameter, Use("vector")))
+            shift = call.shift(call.weights.size(parameter, blocks))
+            uses.append((parameter, Use("vector", factor=sqrt(blocks))))
         else:
             shift = float(call.graph.value(bias).abs().max())
     return factor, shift, tuple(uses)
@@ -102,6 +111,8 @@ def floored(call: Call) -> Effect:
     """x / max(c RMS(x), f) is a projection onto a ball of radius f / c, divided by f: slope 1 / f."""
     x, extra = call.node.args[0], call.node.extra
     into = call.space(x)
+    if any(role == "sum" for _, role in into.axes):
+        into = into.all("max")
     for d in extra["dims"]:
         into = into.with_role(d, "rms")
     floor = extra["floor"]
@@ -129,7 +140,7 @@ def group_norm(call: Call) -> Effect:
     if groups > 1:
         space = space.with_dim(1, ((groups, "max"), (c // groups, "rms")))
     eps = float(call.arg(4, "eps", 1e-5))
-    gain, shift, uses = _affine(call, call.arg(2, "weight"), call.arg(3, "bias"))
+    gain, shift, uses = _affine(call, call.arg(2, "weight"), call.arg(3, "bias"), size=1.0, blocks=groups)
     slope, proved = (1 / sqrt(eps) if eps else inf), True
     if call.floor is not None and 1 / call.floor < slope:
         slope, proved = 1 / call.floor, False
@@ -152,15 +163,20 @@ def group_norm(call: Call) -> Effect:
 def batch_norm(call: Call) -> Effect:
     """In evaluation an affine map with the running statistics."""
     x, gain, bias, mean, var = call.node.args[:5]
-    eps = float(call.node.args[-2] if call.node.op == "aten.batch_norm" else call.node.args[6])
-    if not all(isinstance(s, Node) and call.kind(s) == "constant" for s in (mean, var)):
+    without_training = call.node.op == "aten._native_batch_norm_legit_no_training"
+    eps = float(call.node.args[6 if without_training else 7])
+    training = not without_training and call.node.args[5]
+    if training or not all(isinstance(s, Node) and call.kind(s) == "constant" for s in (mean, var)):
         from modular_manifolds.modular.ops.elementwise import unknown_product
 
         return unknown_product(call, "a BatchNorm without running statistics")
-    factor, shift, uses = _affine(call, gain, bias)
     scale = (call.graph.value(var).double() + eps).rsqrt()
     slope = float(scale.max())
     centre = float((call.graph.value(mean).double().abs() * scale).max())
+    space = call.space(x)
+    size = times(slope, call.length(x, space)) + centre
+    blocks = 1 if space.role(1) == "rms" else x.shape[1]
+    factor, shift, uses = _affine(call, gain, bias, size=size, blocks=blocks)
     return call.lipschitz(
         x,
         times(slope, factor),

@@ -157,6 +157,9 @@ def wanted_before_expand(graph: Graph, node: Node, wanted: Space | None) -> dict
 def repeat(call: Call) -> Effect:
     x = call.node.args[0]
     into = call.space(x)
+    if len(call.node.shape) < len(x.shape):
+        out = Space.of(call.node.shape, "max")
+        return call.lipschitz(x, 1.0, into=into.all("max"), out=out, reason="repeated, as one row")
     if any(into.role(d) in (None, "sum") for d in range(len(x.shape))):
         into = into.all("max")
     roles: list[Role] = [into.role(d) or "max" for d in range(len(x.shape))]
@@ -167,9 +170,11 @@ def repeat(call: Call) -> Effect:
 @rule("cat", "concat", "concatenate", "stack", "hstack")
 def join(call: Call) -> Effect:
     tensors = [x for x in call.node.args[0] if prod(x.shape)]
-    moving = [x for x in tensors if call.active(x)]
+    moving = [x for x in tensors if call.kind(x) in ("active", "weight")]
     shape = call.node.shape
     dim = call.arg(1, "dim", 0) % len(shape)
+    if call.node.op == "aten.hstack":
+        dim = min(1, len(shape) - 1)
     stacked = call.node.op == "aten.stack"
     first = call.space(moving[0])
     if stacked:
@@ -184,7 +189,7 @@ def join(call: Call) -> Effect:
         into = {x: first.with_dim(dim, ((x.shape[dim], role),)) for x in moving}
     bound = max(call.length(x, into[x]) for x in moving)
     for x in tensors:
-        if not call.active(x):
+        if x not in moving:
             known = call.kind(x) == "constant"
             bound = max(bound, float(call.graph.value(x).abs().max()) if known else float("inf"))
     weight = {x: sqrt(x.shape[dim] / shape[dim]) if not stacked and out.role(dim) == "rms" else 1.0 for x in moving}
@@ -207,8 +212,8 @@ def pad(call: Call) -> Effect:
     if any(space.role(d) in (None, "sum") for d in range(len(x.shape))) or mode != "constant":
         space = space.all("max")
     out = Space.of(call.node.shape, tuple(space.role(d) or "max" for d in range(len(x.shape))))
-    factor = sqrt(space.entries / out.entries)
-    return call.lipschitz(x, min(factor, 1.0), into=space, out=out, at_zero=abs(float(value)), reason="padded")
+    factor = sqrt(space.entries / out.entries)  # above 1 where more is cut off than added
+    return call.lipschitz(x, factor, into=space, out=out, at_zero=abs(float(value)), reason="padded")
 
 
 @rule("roll", "flip")
@@ -216,6 +221,8 @@ def shuffle(call: Call) -> Effect:
     x = call.node.args[0]
     space = call.space(x)
     whole = all(space.role(d) is not None for d in range(len(x.shape)))
+    if call.node.op == "aten.roll" and not call.arg(2, "dims", []):
+        whole = False  # through all dimensions as if they were one
     return call.lipschitz(x, 1.0, into=space if whole else space.all("max"), reason="entries change places")
 
 
