@@ -1,0 +1,93 @@
+"""The options of `modular-manifolds compare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from modular_manifolds.cli.options import by_data, methods_of, numbers_of
+from modular_manifolds.experiments.data import DataName
+from modular_manifolds.experiments.defaults import DEFAULTS
+from modular_manifolds.experiments.methods import METHODS
+
+EPILOG = """
+Examples:
+
+    [bold]modular-manifolds compare[/]
+
+    [bold]modular-manifolds compare --data cifar10 --methods manifold-muon,muon --lrs 0.03,0.1 --seeds 3[/]
+
+Stopped half-way? The same command with the same --out carries on.
+"""
+
+
+def compare(
+    data: Annotated[
+        DataName, typer.Option(help="Handwritten digits come with scikit-learn; CIFAR-10 is downloaded once.")
+    ] = DataName.DIGITS,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Read CIFAR-10's two parquet files from this folder instead, or from its cifar10/ or plain_text/.",
+        ),
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(metavar="A,B", help=f"Which of: {', '.join(METHODS)}.", show_default="all")
+    ] = ",".join(METHODS),
+    lrs: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y", help="Learning rates for every method. Default: three of each method's own."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 3,
+    epochs: Annotated[int | None, typer.Option(min=1, help=by_data("epochs"))] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help=by_data("batch_size"))] = None,
+    momentum: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=0.9999,
+            help="Of the methods on a manifold (above 0, Nesterov's). Default: 0, as in the blog. "
+            "muon and adamw keep what they ship with.",
+        ),
+    ] = None,
+    widths: Annotated[
+        str | None, typer.Option(metavar="N,M", help=f"Sizes of the hidden layers. {by_data('widths')}")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of torch. Default: 1 on digits, all on cifar10.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for everything written. Default: runs/compare-DATA."),
+    ] = None,
+) -> None:
+    """Train the same network with several methods, each over a few learning rates and seeds, and report.
+
+    Writes results.json, report.html, plots, TensorBoard logs and the trained weights into --out.
+    """
+    from modular_manifolds.cli.compare import run_comparison
+    from modular_manifolds.experiments.comparison import Comparison
+
+    defaults = DEFAULTS[data]
+    if data_dir is not None and data is not DataName.CIFAR10:
+        raise typer.BadParameter(f"is for cifar10 only; {data} needs no files", param_hint="--data-dir")
+    chosen = methods_of(methods)
+    if momentum is not None and all(METHODS[name].geometry is None for name in chosen):
+        raise typer.BadParameter(f"none of {', '.join(chosen)} takes it", param_hint="--momentum")
+    comparison = Comparison(
+        data=data,
+        data_dir=data_dir,
+        methods=chosen,
+        lrs=None if lrs is None else numbers_of(lrs, float, "--lrs"),
+        seeds=seeds,
+        epochs=epochs or defaults.epochs,
+        batch_size=batch_size or defaults.batch_size,
+        momentum=momentum or 0.0,
+        widths=defaults.widths if widths is None else numbers_of(widths, int, "--widths"),
+        threads=threads or defaults.threads,
+        out=out or Path("runs") / f"compare-{data}",
+    )
+    raise typer.Exit(run_comparison(comparison, Console()))

@@ -1,0 +1,78 @@
+"""The options of `modular-manifolds geometries`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from modular_manifolds.cli.options import by_data, names_of, numbers_of
+from modular_manifolds.experiments.candidates import CANDIDATES
+from modular_manifolds.experiments.data import DataName
+from modular_manifolds.experiments.defaults import DEFAULTS
+
+EPILOG = """
+Examples:
+
+    [bold]modular-manifolds geometries --candidates "Stiefel x Spectral,Sphere x Frobenius"[/]
+
+    [bold]modular-manifolds geometries --data cifar10 --data-dir data --widths 64,32 --epochs 3 --search-epochs 1[/]
+
+Stopped half-way? The same command with the same --out carries on.
+"""
+
+
+def geometries(
+    data: Annotated[
+        DataName, typer.Option(help="Handwritten digits come with scikit-learn; CIFAR-10 is downloaded once.")
+    ] = DataName.DIGITS,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of CIFAR-10's two parquet files, as for compare."),
+    ] = None,
+    candidates: Annotated[
+        str, typer.Option(metavar="A,B", help=f"Which of: {', '.join(CANDIDATES)}.", show_default="all")
+    ] = ",".join(CANDIDATES),
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 1; seed 0 chooses learning rates.")] = 3,
+    epochs: Annotated[int | None, typer.Option(min=1, help=by_data("epochs"))] = None,
+    search_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of the trials that choose learning rates. Default: as many as --epochs.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help=by_data("batch_size"))] = None,
+    widths: Annotated[
+        str | None, typer.Option(metavar="N,M", help=f"Sizes of the hidden layers. {by_data('widths')}")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of torch. Default: 1 on digits, all on cifar10.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for everything written. Default: runs/geometries-DATA."),
+    ] = None,
+) -> None:
+    """Try every manifold and norm on every layer of a network, and say which trains best where.
+
+    One layer at a time has the candidate, at a learning rate chosen on held-out images; then all layers have it; then
+    each layer has its best one. Takes minutes on digits and hours on cifar10, for the pairs without a closed form.
+    Writes results.json, tables.md and a figure into --out.
+    """
+    from modular_manifolds.cli.geometries import run_geometries
+    from modular_manifolds.experiments.study import Study
+
+    defaults = DEFAULTS[data]
+    if data_dir is not None and data is not DataName.CIFAR10:
+        raise typer.BadParameter(f"is for cifar10 only; {data} needs no files", param_hint="--data-dir")
+    epochs = epochs or defaults.epochs
+    study = Study(
+        data=data,
+        data_dir=data_dir,
+        candidates=names_of(candidates, CANDIDATES, "--candidates"),
+        seeds=seeds,
+        epochs=epochs,
+        search_epochs=search_epochs or epochs,
+        batch_size=batch_size or defaults.batch_size,
+        widths=defaults.widths if widths is None else numbers_of(widths, int, "--widths"),
+        threads=threads or defaults.threads,
+        out=out or Path("runs") / f"geometries-{data}",
+    )
+    raise typer.Exit(run_geometries(study, Console()))

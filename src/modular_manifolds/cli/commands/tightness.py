@@ -1,0 +1,80 @@
+"""The options of `modular-manifolds tightness`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from modular_manifolds.cli.options import by_data, methods_of, numbers_of
+from modular_manifolds.experiments.data import DataName
+from modular_manifolds.experiments.defaults import DEFAULTS
+from modular_manifolds.experiments.methods import METHODS
+
+EPILOG = """
+Examples:
+
+    [bold]modular-manifolds tightness[/]
+
+    [bold]modular-manifolds tightness --data cifar10 --data-dir data --depths 3,6 --methods manifold-muon,muon,adamw[/]
+
+Stopped half-way? The same command with the same --out carries on. So does one with more depths, seeds or methods.
+"""
+
+
+def tightness(
+    data: Annotated[
+        DataName, typer.Option(help="Handwritten digits come with scikit-learn; CIFAR-10 is downloaded once.")
+    ] = DataName.DIGITS,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of CIFAR-10's two parquet files, as for compare."),
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(metavar="A,B", help=f"What trains the networks, of: {', '.join(METHODS)}.")
+    ] = "manifold-muon,adamw",
+    depths: Annotated[str, typer.Option(metavar="N,M", help="Numbers of weight matrices.")] = "3,6,12,24",
+    width: Annotated[int, typer.Option(min=1, help="Of every hidden layer.")] = 64,
+    lrs: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y", help="Learning rates for every method. Default: three of each method's own."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 3,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Default: 30 on digits, 10 on cifar10.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help=by_data("batch_size"))] = None,
+    effort: Annotated[float, typer.Option(min=0.01, max=1000, help="Search so many times as long.")] = 1.0,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of torch. Default: 1 on digits, all on cifar10.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder for everything written. Default: runs/tightness-DATA."),
+    ] = None,
+) -> None:
+    """Say how much larger the proved Lipschitz bound is than the largest stretch that can be found, by depth.
+
+    Of ReLU networks without biases, trained and at their start: every method at its learning rate of highest test
+    accuracy. Takes about a quarter of an hour of one core on digits. Writes results.json, tables.md and a figure into
+    --out. Exit status 3 means that a stretch was measured above the bound, which a right bound rules out.
+    """
+    from modular_manifolds.cli.tightness import run_study
+    from modular_manifolds.experiments.tightness import EPOCHS, Tightness
+
+    defaults = DEFAULTS[data]
+    if data_dir is not None and data is not DataName.CIFAR10:
+        raise typer.BadParameter(f"is for cifar10 only; {data} needs no files", param_hint="--data-dir")
+    study = Tightness(
+        data=data,
+        data_dir=data_dir,
+        methods=methods_of(methods),
+        depths=numbers_of(depths, int, "--depths"),
+        width=width,
+        lrs=None if lrs is None else numbers_of(lrs, float, "--lrs"),
+        seeds=seeds,
+        epochs=epochs or EPOCHS[data],
+        batch_size=batch_size or defaults.batch_size,
+        effort=effort,
+        threads=threads or defaults.threads,
+        out=out or Path("runs") / f"tightness-{data}",
+    )
+    raise typer.Exit(run_study(study, Console()))
