@@ -11,7 +11,7 @@ from modular_manifolds.experiments.network import MLP
 from modular_manifolds.experiments.robustness_runs import Trained
 from modular_manifolds.nn import Linear, ReLU, networks, tower
 
-TRAINED, START = "trained", "at its start"
+TRAINED, START = "trained", "start"
 MODULAR_MLP, TOWER = f"nn.MLP, {START}", f"nn.tower, {START}"
 
 

@@ -18,7 +18,7 @@ from modular_manifolds.experiments.tightness_networks import MODULAR_MLP, TOWER,
 from modular_manifolds.experiments.tightness_table import by_family
 
 # Colours stand out against a white and a near-black page alike.
-_COLORS = ("#3b82f6", "#e07a1f", "#0d9488", "#e11d6f", "#7c8594")
+_COLORS = ("#3b82f6", "#e07a1f", "#0d9488", "#e11d6f")
 _OTHERS = {MODULAR_MLP: ("#7c8594", "D"), TOWER: ("#a855f7", "^")}
 _PIXELS_PER_INCH = 150
 
@@ -51,7 +51,7 @@ def _draw(findings: Findings) -> Figure:
         ratios.yaxis.set_major_locator(LogLocator(base=10, numticks=12))
         ratios.yaxis.set_minor_locator(NullLocator())
         ratios.set_title("proved bound / largest stretch found")
-        accuracies.set_title("test accuracy (%) of the trained")
+        accuracies.set_title("test accuracy, trained (%)")
         accuracies.set_ylim(0, 102)
         for axes in (ratios, accuracies):
             axes.set_xscale("log")
@@ -71,16 +71,10 @@ def _looks(names: list[str]) -> dict[str, dict[str, Any]]:
     for name in names:
         if name in _OTHERS:
             color, marker = _OTHERS[name]
-            looks[name] = {"color": color, "marker": marker, "linestyle": ":", "markersize": 4}
+            looks[name] = {"color": color, "marker": marker, "linestyle": ":", "linewidth": 1.2, "markersize": 3.5}
         else:
             color = _COLORS[methods.index(name.rpartition(",")[0]) % len(_COLORS)]
-            trained = name.endswith(TRAINED)
-            looks[name] = {
-                "color": color,
-                "marker": "o",
-                "linestyle": "-" if trained else "--",
-                "markerfacecolor": color if trained else "none",
-            }
+            looks[name] = {"color": color, "marker": "o", "linestyle": "-" if name.endswith(TRAINED) else "--"}
     return looks
 
 

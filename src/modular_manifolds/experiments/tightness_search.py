@@ -34,11 +34,11 @@ class Effort:
     rounds: int = 60
 
     def times(self, factor: float) -> "Effort":
-        """So many times as long."""
+        """So many times as long. More effort means more ascents, less shortens them, too."""
         return Effort(
             max(1, round(self.random * factor)),
             max(1, round(self.ascents * factor)),
-            self.steps,
+            max(_CHECK_EVERY, round(self.steps * min(1, factor))),
             max(1, round(self.rounds * factor)),
         )
 

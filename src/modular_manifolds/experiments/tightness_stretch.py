@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 _TINY = 1e-300
+_NEAR = 1e-3
 _RELU = (functional.relu, torch.relu, Tensor.relu)
 
 
@@ -34,22 +35,27 @@ def local_stretch(network: nn.Module, points: Float[Tensor, "points inputs"]) ->
     each = torch.eye(y.shape[1], dtype=y.dtype)[:, None].expand(-1, *y.shape)
     (rows,) = torch.autograd.grad(y, x, each, is_grads_batched=True)
     jacobian = rows.transpose(0, 1)
-    # scaled to a largest entry of 1: the square of a stretch of 1e-200 is 0
-    scaled = jacobian / jacobian.abs().amax(dim=(1, 2), keepdim=True).clamp(min=_TINY)
-    _, left = torch.linalg.eigh(scaled @ scaled.mT)
+    # the square of a Jacobian of 1e-200 is 0, of one whose largest entry is 1 it is not
+    size = jacobian.abs().amax(dim=(1, 2), keepdim=True)
+    jacobian = jacobian / size.clamp(min=_TINY)
+    _, left = torch.linalg.eigh(jacobian @ jacobian.mT)
     along = (jacobian.mT @ left[:, :, -1:])[:, :, 0]
     factor = torch.linalg.vector_norm(along, dim=1)
-    return Stretch(factor, along / factor.clamp(min=_TINY)[:, None], left[:, :, -1])
+    return Stretch(size[:, 0, 0] * factor, along / factor.clamp(min=_TINY)[:, None], left[:, :, -1])
 
 
 @torch.no_grad()
 def secant_stretch(
     network: nn.Module, starts: Float[Tensor, "pairs inputs"], ends: Float[Tensor, "pairs inputs"]
 ) -> Float[Tensor, " pairs"]:
-    """How far the outputs of two points are apart, over how far they are themselves; 0 for equal ones."""
+    """How far the outputs of two points are apart, over how far they are themselves.
+
+    0 for points nearer than 1e-3 of their length: of those, the difference is too much a matter of rounding.
+    """
     apart = torch.linalg.vector_norm(ends - starts, dim=1)
+    length = torch.linalg.vector_norm(torch.stack([starts, ends]), dim=2).amax(0)
     outputs = torch.linalg.vector_norm(network(ends) - network(starts), dim=1)
-    return torch.where(apart > 0, outputs / apart.clamp(min=_TINY), 0.0)
+    return torch.where(apart > _NEAR * length, outputs / apart.clamp(min=_TINY), 0.0)
 
 
 class SmoothReLU(TorchFunctionMode):

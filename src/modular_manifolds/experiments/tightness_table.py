@@ -50,7 +50,7 @@ def detail_table(findings: Findings) -> Text:
                     _number(median(m.ratio for m in measured)),
                 )
             )
-    headings = ("network", "depth", "lr", "test accuracy, %", "bound", "found", "ratio")
+    headings = ("network", "depth", "lr", "test, %", "bound", "found", "ratio")
     return Text("Lipschitz constants in l2, over all inputs", headings, tuple(rows))
 
 
@@ -109,7 +109,9 @@ def _range(numbers: Iterable[float]) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits, with three decimals near 1, where the ratio says most."""
+    """Three decimals near 1, where a ratio says most, and three digits elsewhere."""
     if not isfinite(value):
-        return "no stretch found" if value > 0 else "-"
-    return f"{value:.3f}" if 0.1 <= value < 10 else f"{value:.3g}"
+        return "no stretch found"
+    if 0.1 <= value < 10:
+        return f"{value:.3f}"
+    return f"{value:,.0f}" if 100 <= value < 1e5 else f"{value:.3g}"

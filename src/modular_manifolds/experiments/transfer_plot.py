@@ -36,7 +36,7 @@ def _draw(findings: Findings) -> Figure:
     sweeps, methods = findings.sweeps, findings.methods
     with rc_context(STYLE):
         figure = Figure(figsize=(0.7 + 2.7 * len(methods), 0.4 + 2.6 * len(sweeps)), layout="constrained")
-        rows = figure.subplots(len(sweeps), len(methods), sharey="row", squeeze=False)
+        rows = figure.subplots(len(sweeps), len(methods), sharex="col", sharey="row", squeeze=False)
         for sweep, row in zip(sweeps, rows, strict=True):
             for method, axes in zip(methods, row, strict=True):
                 _panel(axes, findings.families[sweep, method], f"{method} by {sweep}")
