@@ -30,6 +30,7 @@ from modular_manifolds.manifolds import (
     SymmetricPositiveDefinite,
 )
 from modular_manifolds.norms import (
+    ConvOperator,
     Frobenius,
     MaxColumn,
     MaxEntry,
@@ -42,6 +43,7 @@ from modular_manifolds.norms import (
     RowSup,
     Schatten,
     Spectral,
+    TransposedRMSOperator,
 )
 from modular_manifolds.testing import pair_checks
 from modular_manifolds.testing.samples import normal_gradient
@@ -64,6 +66,7 @@ MANIFOLDS: dict[type[Manifold], list[Manifold]] = {
     SymmetricPositiveDefinite: [SymmetricPositiveDefinite(), SymmetricPositiveDefinite("euclidean")],
 }
 NORMS: dict[type[Norm], list[Norm]] = {
+    ConvOperator: [ConvOperator(9)],
     Frobenius: [Frobenius()],
     MaxColumn: [MaxColumn()],
     MaxEntry: [MaxEntry()],
@@ -75,11 +78,12 @@ NORMS: dict[type[Norm], list[Norm]] = {
     RowSup: [RowSup()],
     Schatten: [Schatten(3.0)],
     Spectral: [Spectral()],
+    TransposedRMSOperator: [TransposedRMSOperator()],
 }
 GAPS = {"closed form": None, "root": 1e-6, "iterative": 1e-3}
 """Relative gaps that the kinds of pairs promise; a formula is exact up to rounding."""
 
-VARIANTS = (RMSOperator, RowSup, PerBlock, PerHead)
+VARIANTS = (RMSOperator, TransposedRMSOperator, RowSup, PerBlock, PerHead)
 """Norms whose pairs, but for those of products, are found as another norm's are."""
 
 ROUNDING = {torch.float64: 1e-13, torch.float32: 5e-6}
