@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable, Collection
 from fractions import Fraction
-from typing import TypeVar
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import typer
 
+from modular_manifolds.experiments.data import DataName
 from modular_manifolds.experiments.defaults import DEFAULTS
 from modular_manifolds.experiments.methods import METHODS
 
@@ -63,3 +65,26 @@ def pair(given: str) -> tuple[str, float]:
     if not pattern or not 0 <= value < math.inf:
         raise typer.BadParameter(f"{given!r} is not of the form PATTERN=NUMBER", param_hint="--mass")
     return pattern, value
+
+
+def check_data_dir(data: DataName, data_dir: Path | None) -> None:
+    """Raise typer.BadParameter where a folder of CIFAR-10 is given for other data."""
+    if data_dir is not None and data is not DataName.CIFAR10:
+        raise typer.BadParameter(f"is for cifar10 only; {data} needs no files", param_hint="--data-dir")
+
+
+# options that several commands have
+Data = Annotated[DataName, typer.Option(help="Handwritten digits come with scikit-learn; CIFAR-10 is downloaded once.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(exists=True, file_okay=False, help="Folder of CIFAR-10's two parquet files, as for compare."),
+]
+Epochs = Annotated[int | None, typer.Option(min=1, help=by_data("epochs"))]
+BatchSize = Annotated[int | None, typer.Option(min=1, help=by_data("batch_size"))]
+Widths = Annotated[str | None, typer.Option(metavar="N,M", help=f"Sizes of the hidden layers. {by_data('widths')}")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of torch. Default: 1 on digits, all on cifar10.")]
+Seeds = Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")]
+Lrs = Annotated[
+    str | None,
+    typer.Option(metavar="X,Y", help="Learning rates for every method. Default: three of each method's own."),
+]

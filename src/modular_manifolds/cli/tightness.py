@@ -41,7 +41,7 @@ def run_study(study: Tightness, console: Console) -> int:
         return _INTERRUPTED
     for text in (detail_table(findings), ratio_table(findings)):
         table = text.rich()
-        table.box, table.pad_edge, table.show_edge = box.SIMPLE_HEAD, False, False  # fits 80 columns
+        table.box, table.pad_edge, table.show_edge, table.collapse_padding = box.SIMPLE_HEAD, False, False, True
         console.print(table)
     for line in closing_lines(findings):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

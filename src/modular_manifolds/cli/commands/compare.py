@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from modular_manifolds.cli.options import by_data, methods_of, numbers_of
+from modular_manifolds.cli.options import (
+    BatchSize,
+    Data,
+    Epochs,
+    Lrs,
+    Seeds,
+    Threads,
+    Widths,
+    check_data_dir,
+    methods_of,
+    numbers_of,
+)
 from modular_manifolds.experiments.data import DataName
 from modular_manifolds.experiments.defaults import DEFAULTS
 from modular_manifolds.experiments.methods import METHODS
@@ -23,9 +34,7 @@ Stopped half-way? The same command with the same --out carries on.
 
 
 def compare(
-    data: Annotated[
-        DataName, typer.Option(help="Handwritten digits come with scikit-learn; CIFAR-10 is downloaded once.")
-    ] = DataName.DIGITS,
+    data: Data = DataName.DIGITS,
     data_dir: Annotated[
         Path | None,
         typer.Option(
@@ -37,13 +46,10 @@ def compare(
     methods: Annotated[
         str, typer.Option(metavar="A,B", help=f"Which of: {', '.join(METHODS)}.", show_default="all")
     ] = ",".join(METHODS),
-    lrs: Annotated[
-        str | None,
-        typer.Option(metavar="X,Y", help="Learning rates for every method. Default: three of each method's own."),
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 3,
-    epochs: Annotated[int | None, typer.Option(min=1, help=by_data("epochs"))] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help=by_data("batch_size"))] = None,
+    lrs: Lrs = None,
+    seeds: Seeds = 3,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
     momentum: Annotated[
         float | None,
         typer.Option(
@@ -53,12 +59,8 @@ def compare(
             "muon and adamw keep what they ship with.",
         ),
     ] = None,
-    widths: Annotated[
-        str | None, typer.Option(metavar="N,M", help=f"Sizes of the hidden layers. {by_data('widths')}")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads of torch. Default: 1 on digits, all on cifar10.")
-    ] = None,
+    widths: Widths = None,
+    threads: Threads = None,
     out: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Folder for everything written. Default: runs/compare-DATA."),
@@ -72,8 +74,7 @@ def compare(
     from modular_manifolds.experiments.comparison import Comparison
 
     defaults = DEFAULTS[data]
-    if data_dir is not None and data is not DataName.CIFAR10:
-        raise typer.BadParameter(f"is for cifar10 only; {data} needs no files", param_hint="--data-dir")
+    check_data_dir(data, data_dir)
     chosen = methods_of(methods)
     if momentum is not None and all(METHODS[name].geometry is None for name in chosen):
         raise typer.BadParameter(f"none of {', '.join(chosen)} takes it", param_hint="--momentum")

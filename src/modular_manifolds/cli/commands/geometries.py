@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from modular_manifolds.cli.options import by_data, names_of, numbers_of
+from modular_manifolds.cli.options import (
+    BatchSize,
+    Data,
+    DataDir,
+    Epochs,
+    Threads,
+    Widths,
+    check_data_dir,
+    names_of,
+    numbers_of,
+)
 from modular_manifolds.experiments.candidates import CANDIDATES
 from modular_manifolds.experiments.data import DataName
 from modular_manifolds.experiments.defaults import DEFAULTS
@@ -23,28 +33,19 @@ Stopped half-way? The same command with the same --out carries on.
 
 
 def geometries(
-    data: Annotated[
-        DataName, typer.Option(help="Handwritten digits come with scikit-learn; CIFAR-10 is downloaded once.")
-    ] = DataName.DIGITS,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="Folder of CIFAR-10's two parquet files, as for compare."),
-    ] = None,
+    data: Data = DataName.DIGITS,
+    data_dir: DataDir = None,
     candidates: Annotated[
         str, typer.Option(metavar="A,B", help=f"Which of: {', '.join(CANDIDATES)}.", show_default="all")
     ] = ",".join(CANDIDATES),
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 1; seed 0 chooses learning rates.")] = 3,
-    epochs: Annotated[int | None, typer.Option(min=1, help=by_data("epochs"))] = None,
+    epochs: Epochs = None,
     search_epochs: Annotated[
         int | None, typer.Option(min=1, help="Of the trials that choose learning rates. Default: as many as --epochs.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help=by_data("batch_size"))] = None,
-    widths: Annotated[
-        str | None, typer.Option(metavar="N,M", help=f"Sizes of the hidden layers. {by_data('widths')}")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads of torch. Default: 1 on digits, all on cifar10.")
-    ] = None,
+    batch_size: BatchSize = None,
+    widths: Widths = None,
+    threads: Threads = None,
     out: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Folder for everything written. Default: runs/geometries-DATA."),
@@ -60,8 +61,7 @@ def geometries(
     from modular_manifolds.experiments.study import Study
 
     defaults = DEFAULTS[data]
-    if data_dir is not None and data is not DataName.CIFAR10:
-        raise typer.BadParameter(f"is for cifar10 only; {data} needs no files", param_hint="--data-dir")
+    check_data_dir(data, data_dir)
     epochs = epochs or defaults.epochs
     study = Study(
         data=data,

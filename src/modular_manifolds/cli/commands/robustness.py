@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from modular_manifolds.cli.options import numbers_of, ratio
+from modular_manifolds.cli.options import DataDir, numbers_of, ratio
 
 EPILOG = """
 Examples:
@@ -22,10 +22,7 @@ def robustness(
         list[Path],
         typer.Argument(metavar="DIR...", exists=True, file_okay=False, help="What compare wrote (--out)."),
     ],
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="Folder of CIFAR-10's two parquet files, as for compare."),
-    ] = None,
+    data_dir: DataDir = None,
     radii: Annotated[
         str, typer.Option(metavar="X,Y", help="Euclidean lengths of the changes, pixels being from 0 to 1.")
     ] = "36/255,72/255,108/255",

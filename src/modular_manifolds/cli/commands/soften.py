@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from modular_manifolds.cli.options import by_data, numbers_of
+from modular_manifolds.cli.options import (
+    BatchSize,
+    Data,
+    DataDir,
+    Epochs,
+    Seeds,
+    Threads,
+    Widths,
+    check_data_dir,
+    numbers_of,
+)
 from modular_manifolds.experiments.constraints import OPTIMIZERS, Start, constraints
 from modular_manifolds.experiments.data import DataName
 from modular_manifolds.experiments.defaults import DEFAULTS
@@ -23,13 +33,8 @@ Stopped half-way? The same command with the same --out carries on.
 
 
 def soften(
-    data: Annotated[
-        DataName, typer.Option(help="Handwritten digits come with scikit-learn; CIFAR-10 is downloaded once.")
-    ] = DataName.DIGITS,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="Folder of CIFAR-10's two parquet files, as for compare."),
-    ] = None,
+    data: Data = DataName.DIGITS,
+    data_dir: DataDir = None,
     optimizer: Annotated[
         str, typer.Option(metavar="NAME", help=f"As torch ships it, of the raw weights: {', '.join(OPTIMIZERS)}.")
     ] = "muon",
@@ -44,15 +49,11 @@ def soften(
     start: Annotated[
         Start, typer.Option(help="Where raw weights begin: on the manifold, or as PyTorch initialises them.")
     ] = Start.MANIFOLD,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 3,
-    epochs: Annotated[int | None, typer.Option(min=1, help=by_data("epochs"))] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help=by_data("batch_size"))] = None,
-    widths: Annotated[
-        str | None, typer.Option(metavar="N,M", help=f"Sizes of the hidden layers. {by_data('widths')}")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads of torch. Default: 1 on digits, all on cifar10.")
-    ] = None,
+    seeds: Seeds = 3,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    widths: Widths = None,
+    threads: Threads = None,
     out: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Folder for everything written. Default: runs/soften-DATA-OPTIMIZER."),
@@ -67,8 +68,7 @@ def soften(
     from modular_manifolds.experiments.softening import Softening
 
     defaults = DEFAULTS[data]
-    if data_dir is not None and data is not DataName.CIFAR10:
-        raise typer.BadParameter(f"is for cifar10 only; {data} needs no files", param_hint="--data-dir")
+    check_data_dir(data, data_dir)
     if optimizer not in OPTIMIZERS:
         raise typer.BadParameter(f"{optimizer} is unknown; there are {', '.join(OPTIMIZERS)}", param_hint="--optimizer")
     pulls = numbers_of(kappas, float, "--kappas", zero=True)

@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from modular_manifolds.cli.options import by_data, methods_of, numbers_of
+from modular_manifolds.cli.options import (
+    BatchSize,
+    Data,
+    DataDir,
+    Lrs,
+    Seeds,
+    Threads,
+    check_data_dir,
+    methods_of,
+    numbers_of,
+)
 from modular_manifolds.experiments.data import DataName
 from modular_manifolds.experiments.defaults import DEFAULTS
 from modular_manifolds.experiments.methods import METHODS
@@ -23,29 +33,19 @@ Stopped half-way? The same command with the same --out carries on. So does one w
 
 
 def tightness(
-    data: Annotated[
-        DataName, typer.Option(help="Handwritten digits come with scikit-learn; CIFAR-10 is downloaded once.")
-    ] = DataName.DIGITS,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="Folder of CIFAR-10's two parquet files, as for compare."),
-    ] = None,
+    data: Data = DataName.DIGITS,
+    data_dir: DataDir = None,
     methods: Annotated[
         str, typer.Option(metavar="A,B", help=f"What trains the networks, of: {', '.join(METHODS)}.")
     ] = "manifold-muon,adamw",
     depths: Annotated[str, typer.Option(metavar="N,M", help="Numbers of weight matrices.")] = "3,6,12,24",
     width: Annotated[int, typer.Option(min=1, help="Of every hidden layer.")] = 64,
-    lrs: Annotated[
-        str | None,
-        typer.Option(metavar="X,Y", help="Learning rates for every method. Default: three of each method's own."),
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 3,
+    lrs: Lrs = None,
+    seeds: Seeds = 3,
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: 30 on digits, 10 on cifar10.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help=by_data("batch_size"))] = None,
+    batch_size: BatchSize = None,
     effort: Annotated[float, typer.Option(min=0.01, max=1000, help="Search so many times as long.")] = 1.0,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads of torch. Default: 1 on digits, all on cifar10.")
-    ] = None,
+    threads: Threads = None,
     out: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Folder for everything written. Default: runs/tightness-DATA."),
@@ -61,8 +61,7 @@ def tightness(
     from modular_manifolds.experiments.tightness import EPOCHS, Tightness
 
     defaults = DEFAULTS[data]
-    if data_dir is not None and data is not DataName.CIFAR10:
-        raise typer.BadParameter(f"is for cifar10 only; {data} needs no files", param_hint="--data-dir")
+    check_data_dir(data, data_dir)
     study = Tightness(
         data=data,
         data_dir=data_dir,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from modular_manifolds.cli.options import names_of, sizes_of
+from modular_manifolds.cli.options import DataDir, Seeds, names_of, sizes_of
 from modular_manifolds.experiments.transfer_defaults import TRANSFER_DEFAULTS
 from modular_manifolds.experiments.transfer_methods import METHODS as TRANSFER_METHODS
 from modular_manifolds.experiments.transfer_task import TaskName
@@ -30,10 +30,7 @@ def transfer(
         TaskName,
         typer.Option(help="Multilayer perceptrons on digits or cifar10, or small GPTs on the characters of a text."),
     ] = TaskName.DIGITS,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="Folder of CIFAR-10's two parquet files, as for compare."),
-    ] = None,
+    data_dir: DataDir = None,
     file: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="The text. Default: Python's own standard library."),
@@ -57,7 +54,7 @@ def transfer(
     reach: Annotated[
         int, typer.Option(min=1, help="Learning rates to try on either side of the best one, a factor of 2 apart.")
     ] = 2,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 2,
+    seeds: Seeds = 2,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of torch, in every process.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Processes that train side by side.")] = 1,
     out: Annotated[
