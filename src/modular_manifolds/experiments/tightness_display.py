@@ -1,43 +1,19 @@
 """How a study of tightness shows that it is under way: bars on a terminal, one line a network elsewhere."""
 
 from collections.abc import Sequence
-from types import TracebackType
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from modular_manifolds.experiments.results import Epoch, Result
 from modular_manifolds.experiments.run import Run
+from modular_manifolds.experiments.two_bars import TwoBars
 
 
-class TightnessDisplay:
+class TightnessDisplay(TwoBars):
     """Two progress bars, for all networks and for the current one: its training, or the search in it.
 
     It is the display of a comparison, too, which does the training.
     """
 
-    def __init__(self, console: Console) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        self._console = console
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._all = self._progress.add_task("trained and measured", total=None, note="")
-        self._current = self._progress.add_task("", total=None, visible=False, note="")
-        self._total = self._done = 0
-
-    def __enter__(self) -> "TightnessDisplay":
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
+    label = "trained and measured"
 
     def expect(self, items: int) -> None:
         """How many networks there are to train and to measure."""
