@@ -133,7 +133,8 @@ def certify(
     results = [_constants(graph, fine, by_token=True), _constants(graph, coarse, by_token=False)]
     l2, rms = (min(result[i] for result in results) * slack for i in (0, 1))
     best = fine if results[0][0] <= results[1][0] else coarse
-    proved = all(best.proved[node] for node in graph.inputs)
+    used = [fine if results[0][i] <= results[1][i] else coarse for i in (0, 1)]
+    proved = all(swept.proved[node] for swept in used for node in graph.inputs)
     layers = tuple(_layers(graph, best))
     reasons = (*_reasons(layers, l2, graph, best), *declarations(reading.declared))
     return LipschitzCertificate(l2, rms, domain, layers, reasons, proved)

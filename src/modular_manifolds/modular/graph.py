@@ -331,7 +331,7 @@ def _check_in_place(graph: fx.Graph) -> None:
     overwritten: dict[fx.Node, dict[fx.Node, str]] = {}
     """By memory: tensors that no longer are what they were computed as, and what changed them."""
     for item in graph.nodes:
-        sources = [x for x in item.all_input_nodes]
+        sources = list(item.all_input_nodes)
         schema = getattr(item.target, "_schema", None)
         for x in sources:
             old = overwritten.get(memory.get(x, x), {}).get(x)
@@ -366,25 +366,23 @@ def _call(item: fx.Node, convert: Any) -> Any:
         return _item(convert(item.args[0]), index, item)
     value = item.meta.get("val")
     op = str(item.target).rpartition(".")[0] if str(item.target).count(".") >= 2 else str(item.target)
-    if op in _SHAPED:
-        # its first argument gives a shape alone
-        shaped = item.args[0].meta["val"]
-        empty = torch.zeros(shaped.shape, dtype=shaped.dtype)
-        item.args = (empty, *item.args[1:])
     stack = item.meta.get("nn_module_stack") or {}
     modules = tuple(
         (_clean(path), kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}")
         for path, kind in stack.values()
         if path
     )
-    calls = tuple(path for path, _ in stack.values() if path)
+    calls = tuple(key for key, (path, _) in stack.items() if path)
     common: dict[str, Any] = {
         "calls": calls,
-        "args": tuple(convert(arg) for arg in item.args),
+        "args": tuple(map(convert, item.args)),
         "kwargs": {key: convert(arg) for key, arg in item.kwargs.items()},
         "modules": modules,
         "target": item.target,
     }
+    if op in _SHAPED:
+        given = common["args"][0]  # of which only the shape matters
+        common["args"] = (torch.zeros(given.shape, dtype=given.dtype), *common["args"][1:])
     if isinstance(value, Tensor):
         return Node(item.name, op, shape=tuple(value.shape), dtype=value.dtype, **common)
     if isinstance(value, list | tuple):

@@ -197,8 +197,7 @@ def _uses_of(parameter: Node, graph: Graph, swept: Sweep) -> list[_At]:
     found = []
     for node in graph.nodes:
         state = swept.states.get(node)
-        read = graph.kind[node] != "weight" or swept.sensitivity[node] > 0  # not by an operation that knows weights
-        for other, use in state.effect.uses if state and read else ():
+        for other, use in state.effect.uses if state else ():
             if other is parameter:
                 parts = pieces(graph, node) if use.kind == "matrix" and use.blocks > 1 else []
                 each: tuple[float, ...] = (swept.sensitivity[node],) * use.blocks

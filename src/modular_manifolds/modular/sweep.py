@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf, sqrt
+from math import inf
 from typing import Literal
 
 from modular_manifolds.modular.fuse import Region
@@ -111,8 +111,6 @@ def sweep(graph: Graph, setting: Setting) -> Sweep:
             states[node] = _state(graph, node, setting, states)
         elif graph.kind[node] == "discrete":
             states[node] = State(_whole_numbers(node, states), True)
-        elif graph.kind[node] == "weight":
-            states[node] = _weight(graph, node, setting.weights)
         elif any(_of_weights(graph, user) for user in graph.users[node]):
             states[node] = _constant(graph, node)
     return Sweep(states, *_backwards(graph, states, setting.declared))
@@ -147,23 +145,6 @@ def _state(graph: Graph, node: Node, setting: Setting, states: dict[Node, State]
     return State(replace(effect, proved=proved), sure)
 
 
-def _weight(graph: Graph, node: Node, weights: Weights) -> State:
-    """A parameter where an operation takes it as it would an activation, such as a part of a table."""
-    parameter, turned = graph.weight(node)
-    space = Space.of(node.shape, "max")
-    if len(node.shape) < 2:
-        size, proved = weights.size(parameter, 1)
-        return State(Effect(space.all("rms"), size, uses=((parameter, Use("vector")),), reason="a weight"), proved)
-    if not turned:
-        size, proved = weights.row(parameter)
-        return State(
-            Effect(space.with_role(-1, "rms"), size, uses=((parameter, Use("embedding")),), reason="a weight"), proved
-        )
-    size, proved = weights.entry(parameter)
-    use = Use("embedding", factor=sqrt(parameter.shape[-1]))
-    return State(Effect(space, size, uses=((parameter, use),), reason="a weight, turned"), proved)
-
-
 def _of_weights(graph: Graph, node: Node) -> bool:
     """Whether it is computed from weights and constants alone."""
     return graph.kind[node] == "active" and not any(graph.kind[x] in ("active", "discrete") for x in node.inputs)
@@ -190,7 +171,8 @@ def _whole_numbers(node: Node, states: dict[Node, State]) -> Effect:
     """Tokens in another shape are the same tokens; anything else made of them may change by any amount."""
     space = Space.of(node.shape, "max")
     moving = [x for x in node.inputs if x in states]
-    same = node.op.removeprefix("aten.") in (*shapes.RESHAPES, *shapes.SAME) and not node.dtype.is_floating_point
+    kept = node.op.removeprefix("aten.") in (*shapes.RESHAPES, *shapes.SAME)
+    same = kept and not any(x.dtype.is_floating_point for x in (node, *moving))
     slopes = tuple(Slope(x, 1.0 if same else inf, states[x].effect.space) for x in moving)
     if same and moving:
         space = states[moving[0]].effect.space.reshaped(node.shape) or space
@@ -235,7 +217,8 @@ def _backwards(
             continue
         region, slopes = inside.get(node), states[node].effect.slopes
         if region is not None:
-            slopes = tuple(slope for slope in slopes if slope.x in region.members)
+            # what is declared is of activations; weights and tokens are felt as the rules inside say
+            slopes = tuple(s for s in slopes if s.x in region.members or graph.kind[s.x] != "active")
         for slope in slopes:
             factor = times(slope.factor, conversion(states[slope.x].effect.space, slope.space))
             sensitivity[slope.x] += times(sensitivity[node], factor)

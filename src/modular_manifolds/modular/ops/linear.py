@@ -23,6 +23,7 @@ def addmm(call: Call) -> Effect:
     if (
         call.active(w)
         or call.active(bias)
+        or len(w.shape) != 2
         or call.node.kwargs.get("alpha", 1) != 1
         or call.node.kwargs.get("beta", 1) != 1
     ):
