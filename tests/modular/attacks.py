@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from modular_manifolds import Plan
 from modular_manifolds.modular import LipschitzCertificate, certificate, certify
-from modular_manifolds.modular.modularize import read
+from modular_manifolds.modular.reading import read
 from modular_manifolds.modular.rule import times
 from modular_manifolds.modular.space import Space, conversion
 from modular_manifolds.modular.sweep import Setting, Sweep, natural, sweep, whole

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 import modular_manifolds as mm
-from modular_manifolds.modular.modularize import MODULES
+from modular_manifolds.modular.reading import MODULES
 from modular_manifolds.modular.rule import RULES
 from tests.modular import models
 from tests.modular.attacks import Do, draw
@@ -468,3 +468,44 @@ def test_models_of_transformers(make):
     assert isfinite(plan.stretch)
     plan.project_()
     mm.ModularOptimizer(plan, lr=0.01)
+
+
+@pytest.mark.parametrize("target", ["nowhere.*", nn.Bilinear])
+def test_a_declared_sensitivity_that_matches_nothing_is_an_error(target):
+    with pytest.raises(ValueError, match="matches no module"):
+        mm.modularize(nn.Linear(3, 2), (torch.zeros(1, 3),), {target: mm.Rule(sensitivity=1.0)})
+
+
+def test_a_declared_module_that_is_understood_keeps_what_is_inside():
+    model = nn.Sequential(
+        nn.Linear(4, 4, bias=False), nn.Sequential(nn.Linear(4, 8, bias=False), nn.Linear(8, 4, bias=False))
+    )
+    plain = mm.modularize(
+        model, (torch.zeros(1, 4),), {"1.0": mm.Rule(geometry=mm.Geometry(mm.Stiefel(5.0), mm.Spectral()))}
+    )
+    rules = {"1.0": mm.Rule(geometry=mm.Geometry(mm.Stiefel(5.0), mm.Spectral())), "1": mm.Rule(sensitivity=0.5)}
+    declared = mm.modularize(model, (torch.zeros(1, 4),), rules)
+    assert declared["1.0.weight"].sensitivity == plain["1.0.weight"].sensitivity
+    assert declared["1.1.weight"].sensitivity == plain["1.1.weight"].sensitivity
+    assert declared["0.weight"].sensitivity == 0.5
+    assert not declared["0.weight"].proved
+    assert "declared to stretch by at most 0.5" in str(declared)
+
+
+def test_positions_are_as_long_as_the_tokens_that_they_are_added_to():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens, self.positions = nn.Embedding(20, 8), nn.Embedding(6, 8)
+            self.norm = nn.LayerNorm(8, elementwise_affine=False)
+
+        def forward(self, x):
+            h = self.tokens(x) + self.positions(torch.arange(x.shape[1]))
+            return self.norm(h) @ self.tokens.weight.T
+
+    model = Tied()
+    plan = mm.modularize(model, (torch.zeros(2, 6, dtype=torch.long),))
+    plan.project_()
+    lengths = [table.weight.detach().norm(dim=-1).square().mean().sqrt() for table in (model.tokens, model.positions)]
+    assert float(lengths[0]) == pytest.approx(float(lengths[1]), rel=1e-5)
+    assert len(plan["tokens.weight"].uses) == 2

@@ -2,8 +2,9 @@
 
 from modular_manifolds.modular.certificate import Layer, LipschitzCertificate, certify
 from modular_manifolds.modular.graph import CaptureError
-from modular_manifolds.modular.modularize import modularize, register_rule
+from modular_manifolds.modular.modularize import modularize
 from modular_manifolds.modular.plan import Entry, Plan
+from modular_manifolds.modular.reading import register_rule
 from modular_manifolds.modular.rule import Call, Effect, Rule, Slope, UnknownOperationError, Use
 
 __all__ = [

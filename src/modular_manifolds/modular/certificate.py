@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from modular_manifolds.modular.graph import Graph, Node
-from modular_manifolds.modular.modularize import Rules, check_domain, declarations, read
 from modular_manifolds.modular.plan_table import align
+from modular_manifolds.modular.reading import Rules, check_domain, declarations, read
 from modular_manifolds.modular.rule import times
 from modular_manifolds.modular.space import Space, conversion
 from modular_manifolds.modular.sweep import Setting, Sweep, Unknown, natural, sweep, whole

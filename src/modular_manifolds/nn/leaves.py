@@ -1,33 +1,14 @@
 """Modules with weights. Each starts on its manifold and knows the norm of its updates."""
 
-from math import prod, sqrt
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from modular_manifolds.geometry import Geometry
-from modular_manifolds.manifolds import Euclidean, Oblique, Product, Stiefel
 from modular_manifolds.nn.module import Leaf
 from modular_manifolds.nn.sharpness import LINEAR, Sharpness
-from modular_manifolds.norms import ConvOperator, MaxRow, PerHead, RMSOperator
-
-
-def linear_geometry(out: int, in_: int, heads: int = 1) -> Geometry:
-    """Singular values sqrt(out / in), which keep the root-mean-square, and the RMS operator norm; for each head."""
-    if out % heads:
-        raise ValueError(f"{out} features make no {heads} equal heads")
-    stiefel = Stiefel(sqrt(out / heads / in_))
-    if heads == 1:
-        return Geometry(stiefel, RMSOperator())
-    return Geometry(Product(stiefel, heads), PerHead(RMSOperator(), heads))
-
-
-def conv_geometry(out: int, in_: int, kernel: tuple[int, ...]) -> Geometry:
-    """For each of the taps, singular values sqrt(out / in) / taps; and taps times the largest of their norms."""
-    taps = prod(kernel)
-    return Geometry(Stiefel(sqrt(out / in_) / taps), ConvOperator(taps), kernel_axes=len(kernel))
+from modular_manifolds.well_normed import VECTOR, convolution_geometry, embedding_geometry, linear_geometry
 
 
 class Linear(Leaf, nn.Linear):
@@ -60,7 +41,7 @@ class Embedding(Leaf, nn.Embedding):
     def __init__(
         self, num_embeddings: int, embedding_dim: int, *, mass: float = 1.0, device: Any = None, dtype: Any = None
     ) -> None:
-        self.geometry = Geometry(Oblique("rows", sqrt(embedding_dim)), MaxRow())
+        self.geometry = embedding_geometry(embedding_dim)
         self.mass = mass
         nn.Embedding.__init__(self, num_embeddings, embedding_dim, device=device, dtype=dtype)
 
@@ -80,7 +61,7 @@ class Conv1d(Leaf, nn.Conv1d):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        self.geometry = conv_geometry(out_channels, in_channels, nn.modules.utils._single(kernel_size))
+        self.geometry = convolution_geometry(out_channels, in_channels, nn.modules.utils._single(kernel_size))
         self.mass = mass
         nn.Conv1d.__init__(
             self, in_channels, out_channels, kernel_size, stride, padding, bias=False, device=device, dtype=dtype
@@ -102,7 +83,7 @@ class Conv2d(Leaf, nn.Conv2d):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        self.geometry = conv_geometry(out_channels, in_channels, nn.modules.utils._pair(kernel_size))
+        self.geometry = convolution_geometry(out_channels, in_channels, nn.modules.utils._pair(kernel_size))
         self.mass = mass
         nn.Conv2d.__init__(
             self, in_channels, out_channels, kernel_size, stride, padding, bias=False, device=device, dtype=dtype
@@ -114,7 +95,7 @@ class Bias(Leaf):
 
     def __init__(self, features: int, *, mass: float = 1.0, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        self.geometry = Geometry(Euclidean(), MaxRow())
+        self.geometry = VECTOR
         self.mass = mass
         self.weight = nn.Parameter(torch.empty(features, device=device, dtype=dtype))
         self.reset_parameters()
