@@ -149,6 +149,12 @@ FREE = {
     ),
     "a table of heads": case(lambda: Do(lambda x, b: (x + b).view(3, 4, 3, 2).square().sum(-1), (4, 6)), X),
     "a table of logits": case(lambda: Do(lambda x, b: (x @ x.mT / 6 + b).softmax(-1) @ x, (4, 4)), X),
+    "a mask that is learned": case(
+        lambda: Do(lambda x, b: F.scaled_dot_product_attention(x, x, x, attn_mask=b), (4, 4)), X
+    ),
+    "gains that are made": case(lambda: Do(lambda x, g: (1 + g) * x, (6,)), X),
+    "gains of two weights": case(lambda: Do(lambda x, g, h: (g * h - 2 * h + g / 3) * x, (6,), (1,)), X),
+    "a bias that is made": case(lambda: Do(lambda x, w, b: F.linear(x, w, b.tanh()), (6, 6), (6,)), X),
     "a table, turned": case(lambda: Do(lambda x, b: x + b.t(), (6, 4)), X),
     "a table, doubled": case(lambda: Do(lambda x, b: torch.add(x, b, alpha=2), (4, 6)), X),
     "a part of a table": case(lambda: Do(lambda x, b: x + b[:4], (9, 6)), X),

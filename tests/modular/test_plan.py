@@ -509,3 +509,17 @@ def test_positions_are_as_long_as_the_tokens_that_they_are_added_to():
     lengths = [table.weight.detach().norm(dim=-1).square().mean().sqrt() for table in (model.tokens, model.positions)]
     assert float(lengths[0]) == pytest.approx(float(lengths[1]), rel=1e-5)
     assert len(plan["tokens.weight"].uses) == 2
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, w: F.linear(x, w) + w @ x.mT,
+        lambda x, w: F.linear(x, w) / w,
+        lambda x, w: F.linear(x, w) + F.layer_norm(x, (4,), w[0], None, 0.1),
+    ],
+)
+def test_a_use_that_is_not_understood_is_not_left_out(function):
+    """A weight that is used in two ways, one of which no rule knows, has no bound."""
+    with pytest.raises(ValueError, match=r"weights\.0 is not bounded"):
+        mm.modularize(Do(function, (4, 4)), (draw(4, 4),))

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
+from torch import Tensor
+
 from modular_manifolds.modular.fuse import Region
 from modular_manifolds.modular.graph import Graph, Node
 from modular_manifolds.modular.ops import shapes
@@ -111,7 +113,7 @@ def sweep(graph: Graph, setting: Setting) -> Sweep:
             states[node] = _state(graph, node, setting, states)
         elif graph.kind[node] == "discrete":
             states[node] = State(_whole_numbers(node, states), True)
-        elif any(_of_weights(graph, user) for user in graph.users[node]):
+        elif node.dtype.is_floating_point and any(graph.kind[user] == "active" for user in graph.users[node]):
             states[node] = _constant(graph, node)
     return Sweep(states, *_backwards(graph, states, setting.declared))
 
@@ -136,6 +138,13 @@ def _state(graph: Graph, node: Node, setting: Setting, states: dict[Node, State]
     else:
         effect = declared(call, Rule(sensitivity=setting.unknown))
         effect = replace(effect, reason=f"no rule: sensitivity taken to be {setting.unknown:g}")
+    if unfelt := _unfelt(graph, node, effect, states):
+        effect = replace(
+            effect,
+            slopes=(*effect.slopes, *(Slope(x, inf, states[x].effect.space) for x in unfelt)),
+            reason=f"{effect.reason}; nothing is known of what {', '.join(x.name for x in unfelt)} does in it",
+            cure=effect.cure or f"give {node.path or 'this operation'} a rule",
+        )
     if node in bounds:
         size = times(bounds[node].bound, conversion(natural(node, None), effect.space))
         effect = replace(effect, bound=size, capped=True, bound_proved=bounds[node].proved)
@@ -145,17 +154,29 @@ def _state(graph: Graph, node: Node, setting: Setting, states: dict[Node, State]
     return State(replace(effect, proved=proved), sure)
 
 
-def _of_weights(graph: Graph, node: Node) -> bool:
-    """Whether it is computed from weights and constants alone."""
-    return graph.kind[node] == "active" and not any(graph.kind[x] in ("active", "discrete") for x in node.inputs)
+_SHAPED_BY_THE_SECOND = {"aten.view_as", "aten.reshape_as", "aten.expand_as", "aten.type_as"}
+
+
+def _unfelt(graph: Graph, node: Node, effect: Effect, states: Mapping[Node, State]) -> list[Node]:
+    """Inputs that move and of which a rule says nothing: what it does not know of has no bound."""
+    if node.op in _SHAPED_BY_THE_SECOND:
+        return []
+    known = {slope.x for slope in effect.slopes} | {parameter for parameter, _ in effect.uses}
+    found = []
+    for x in dict.fromkeys(node.inputs):
+        moves = x in states and graph.kind[x] in ("active", "weight")
+        if moves and x not in known and (graph.kind[x] == "active" or graph.weight(x)[0] not in known):
+            found.append(x)
+    return found
 
 
 def _constant(graph: Graph, node: Node) -> State:
     value = graph.value(node)
-    space = natural(node, None)
-    rows = value.double().square().mean(-1) if len(node.shape) > 1 else value.double().square()
-    size = float(rows.max().sqrt()) if node.dtype.is_floating_point and value.numel() else inf
-    return State(Effect(space, size, reason="a constant"), True)
+    if not isinstance(value, Tensor):
+        return State(Effect(Space(()), inf), True)
+    rows = value.double().square().mean(-1) if value.ndim > 1 else value.double().square()
+    size = float(rows.max().sqrt()) if value.numel() else 0.0
+    return State(Effect(natural(node, None), size, reason="a constant"), True)
 
 
 def _parameter(node: Node, weights: Weights) -> State:

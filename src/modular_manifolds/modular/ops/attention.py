@@ -40,7 +40,7 @@ def attention(call: Call) -> Effect:
         Slope(k, times(temperature * spread, times(sizes[q], sizes[v])), into[k]),
         Slope(v, spread, into[v]),
     ]
-    if isinstance(mask, Node) and call.active(mask):
+    if call.kind(mask) in ("active", "weight"):
         slopes.append(Slope(mask, sizes[v], call.space(mask).all("max")))
     merged: dict[Node, Slope] = {}
     for slope in slopes:

@@ -44,6 +44,8 @@ def einsum(call: Call) -> Effect:
         return _activations(call, x, y, a, b, out)
     if len(b) == 2 and a[-1] in b and out[:-1] == a[:-1] and out[-1] in b and out[-1] not in a:
         return matrix_product(call, x, y, None, transposed=b[0] == a[-1])
+    if call.kind(y) == "constant":
+        return _activations(call, x, y, a, b, out)
     return unknown_product(call, f"einsum {call.node.args[0]!r} with a weight, unless it is x W^T along the last axis")
 
 

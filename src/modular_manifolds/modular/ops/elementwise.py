@@ -136,18 +136,20 @@ def add(call: Call) -> Effect:
         (second, 1.0 if call.node.op == "aten.rsub" else alpha),
     )
     moving = [(x, c) for x, c in terms if call.active(x)]
+    data = not moving  # weights alone, which are then what moves
+    moving = moving or [(x, c) for x, c in terms if call.kind(x) == "weight"]
     out = _common(call, [x for x, _ in moving])
     bound, slopes, uses = 0.0, [], []
     for x, c in terms:
         kind = call.kind(x)
-        if kind == "active":
-            into = _before(out, x.shape)
+        if kind == "active" or (kind == "weight" and data):
+            into = before(out, x.shape)
             slopes.append(Slope(x, c, into))
             bound += times(c, call.length(x, into))
         elif kind == "weight":
             parameter, turned = call.graph.weight(x)
             if turned and len(x.shape) > 1:
-                into = _before(out, x.shape)
+                into = before(out, x.shape)
                 slopes.append(Slope(x, c, into))
                 bound += times(c, call.length(x, into))
                 continue
@@ -187,7 +189,7 @@ def _common(call: Call, terms: list[Node]) -> Space:
     return best if all(role != "sum" for s in spaces for _, role in s.axes) else best.all("max")
 
 
-def _before(space: Space, shape: tuple[int, ...]) -> Space:
+def before(space: Space, shape: tuple[int, ...]) -> Space:
     """The norm of what is broadcast into `space` from a smaller shape."""
     skipped = len(space.dims) - len(shape)
     return Space(
@@ -201,9 +203,9 @@ def _before(space: Space, shape: tuple[int, ...]) -> Space:
 @rule("mul", "mul_")
 def multiply(call: Call) -> Effect:
     x, y = call.node.args[:2]
-    if not call.active(x):
+    if not call.active(x) and (call.active(y) or call.kind(y) == "weight"):
         x, y = y, x
-    if call.active(y):
+    if call.active(y) or call.kind(x) == call.kind(y) == "weight":
         return product(call, x, y)
     return scaled(call, x, y, inverse=False)
 
@@ -221,7 +223,7 @@ def divide(call: Call) -> Effect:
 def scaled(call: Call, x: Node, y: Any, inverse: bool) -> Effect:
     kind = call.kind(y)
     out = broadcast(call.space(x), call.node.shape)[0]
-    into = _before(out, x.shape)
+    into = before(out, x.shape)
     if kind == "weight":
         parameter, _ = call.graph.weight(y)
         factor = call.believe(call.weights.entry(parameter))
@@ -248,9 +250,9 @@ def product(call: Call, x: Node, y: Node) -> Effect:
     slopes, sizes = [], {}
     for one, other in ((x, y), (y, x)):
         sizes[one] = call.bound(other, call.space(other).all("max"))
-        slopes.append(Slope(one, sizes[one], _before(out, one.shape)))
+        slopes.append(Slope(one, sizes[one], before(out, one.shape)))
     bound = min(
-        times(sizes[x], call.bound(x, _before(out, x.shape))), times(sizes[y], call.bound(y, _before(out, y.shape)))
+        times(sizes[x], call.bound(x, before(out, x.shape))), times(sizes[y], call.bound(y, before(out, y.shape)))
     )
     reason = f"a product: entries are at most {sizes[y]:.4g} and {sizes[x]:.4g}"
     cure = "" if max(sizes.values()) < inf else "bound both factors, by a domain or a normalisation before them"
@@ -275,14 +277,14 @@ def choose(call: Call) -> Effect:
     bound = 0.0
     for x in candidates:
         if x in moving:
-            bound += call.length(x, _before(out, x.shape))
+            bound += call.length(x, before(out, x.shape))
         elif call.kind(x) == "number":
             bound += abs(float(x))
         elif call.kind(x) == "constant" and call.graph.value(x).numel():
             bound += float(call.graph.value(x).abs().max())
         else:
             bound = inf
-    slopes = tuple(Slope(x, 1.0, _before(out, x.shape)) for x in moving)
+    slopes = tuple(Slope(x, 1.0, before(out, x.shape)) for x in moving)
     return Effect(out, bound, slopes, reason="entries are chosen, not changed")
 
 

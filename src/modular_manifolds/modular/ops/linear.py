@@ -1,11 +1,12 @@
 """Operations with weights: matrices, embeddings, convolutions."""
 
+from dataclasses import replace
 from math import ceil, gcd, inf, prod, sqrt
 from typing import Any
 
 from modular_manifolds.modular.graph import Graph, Node
 from modular_manifolds.modular.ops.attention import matmul_of_activations, wanted_by_matmul
-from modular_manifolds.modular.ops.elementwise import added, unknown_product
+from modular_manifolds.modular.ops.elementwise import added, before, unknown_product
 from modular_manifolds.modular.rule import Call, Effect, Slope, Use, rule, wants
 from modular_manifolds.modular.space import Dim, Space, blocks_of
 
@@ -34,7 +35,7 @@ def addmm(call: Call) -> Effect:
 @rule("matmul", "mm", "bmm")
 def matmul(call: Call) -> Effect:
     x, y = call.node.args[:2]
-    if call.active(x) and call.active(y):
+    if call.active(y) and call.kind(x) in ("active", "constant"):
         return matmul_of_activations(call, x, y)
     if call.active(x) and len(y.shape) == 2:
         return matrix_product(call, x, y, None, transposed=True)
@@ -89,6 +90,7 @@ def matrix_product(call: Call, x: Node, w: Any, bias: Any, *, transposed: bool) 
     else:
         return unknown_product(call, "a matrix that is computed from other parameters")
     shift = 0.0
+    moving: tuple[Slope, ...] = ()
     if isinstance(bias, Node):
         if call.kind(bias) == "weight":
             vector, _ = call.graph.weight(bias)
@@ -97,10 +99,13 @@ def matrix_product(call: Call, x: Node, w: Any, bias: Any, *, transposed: bool) 
         elif call.kind(bias) == "constant":
             shift = float(call.graph.value(bias).abs().max())
         else:
-            shift = inf
+            inner = before(out, bias.shape)
+            shift = call.length(bias, inner)
+            moving = (Slope(bias, 1.0, inner),)
     per = f", the largest of {count} blocks" if count > 1 else ""
     reason = f"root-mean-square gain sqrt(in/out) sigma_max = {gain:.6g}{per}"
-    return call.lipschitz(x, gain, into=into, out=out, at_zero=shift, reason=reason, uses=tuple(uses))
+    effect = call.lipschitz(x, gain, into=into, out=out, at_zero=shift, reason=reason, uses=tuple(uses))
+    return replace(effect, slopes=effect.slopes + moving)
 
 
 @rule("embedding")

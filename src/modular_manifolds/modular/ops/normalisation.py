@@ -68,6 +68,8 @@ def _affine(
             parameter, _ = call.graph.weight(gain)
             factor = call.believe(call.weights.entry(parameter))
             uses.append((parameter, Use("gain", input_bound=size)))
+        elif call.active(gain):
+            factor = call.bound(gain, call.space(gain).all("max"))
         else:
             factor = float(call.graph.value(gain).abs().max())
     if isinstance(bias, Node):
@@ -75,6 +77,8 @@ def _affine(
             parameter, _ = call.graph.weight(bias)
             shift = call.shift(call.weights.size(parameter, blocks))
             uses.append((parameter, Use("vector", factor=sqrt(blocks))))
+        elif call.active(bias):
+            shift = call.length(bias, call.space(bias).all("max"))
         else:
             shift = float(call.graph.value(bias).abs().max())
     return factor, shift, tuple(uses)
