@@ -182,7 +182,7 @@ def _climb(
         g = pull(_dual(moved.detach(), out, root=root))[0]
         if not g.isfinite().all() or not g.any():
             break
-        u = steepest(g, space)
+        u = steepest(g.detach(), space)
     return x.detach()
 
 

@@ -255,7 +255,7 @@ def test_no_change_of_the_input_exceeds_a_certificate(name):
 @pytest.mark.parametrize("name", CERTIFIED)
 def test_no_change_of_the_input_exceeds_a_certificate_after_a_long_ascent(name):
     make, shape, domain = CERTIFIED[name]
-    attack(wide(make()), draw(*shape), domain, steps=60, count=36)
+    attack(wide(make()), draw(*shape), domain, steps=40, count=18)
 
 
 @pytest.mark.slow
@@ -263,7 +263,7 @@ def test_no_change_of_the_input_exceeds_a_certificate_after_a_long_ascent(name):
 def test_no_update_exceeds_a_plan_after_a_long_ascent(name):
     chosen = {**PROVED, **FREE}[name]
     found = planned(chosen.make(), chosen.x, **chosen.options)
-    attacked(found, chosen.x, count=8, steps=45)
+    attacked(found, chosen.x, count=6, steps=30)
 
 
 def test_token_changes():
