@@ -7,7 +7,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from modular_manifolds.manifolds import Manifold
-from modular_manifolds.optim.projection import as_matrix, assignments, manifold_of, named_parameters
+from modular_manifolds.projection import as_matrix, assignments, manifold_of, named_parameters
 
 
 @dataclass(frozen=True)

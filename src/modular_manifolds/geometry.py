@@ -40,7 +40,7 @@ class Geometry:
             need none are exact either way, and every landing is in float32 or float64.
         kernel_axes: of a convolution's weight (out, in, *kernel), how many axes the kernel has: the matrices are then
             its taps, (out, in) each. Optimizers and `project_` look at the weight that way; `lmo`, `step` and
-            `certificate` take the taps as a batch, see `modular_manifolds.optim.as_matrix`.
+            `certificate` take the taps as a batch, see `modular_manifolds.projection.as_matrix`.
 
     Raises:
         NoLMOError: the table has no direction for this pair, and no solver is given.

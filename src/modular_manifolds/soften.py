@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from modular_manifolds.linalg import length, normalise, working_dtype
 from modular_manifolds.manifolds import Manifold
-from modular_manifolds.optim.projection import as_matrix
+from modular_manifolds.projection import as_matrix
 from modular_manifolds.projection_derivative import projection_derivative
 
 Module = TypeVar("Module", bound=nn.Module)

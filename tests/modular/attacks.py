@@ -18,7 +18,7 @@ from modular_manifolds.modular.rule import times
 from modular_manifolds.modular.space import Space, conversion
 from modular_manifolds.modular.sweep import Setting, Sweep, natural, sweep, whole
 from modular_manifolds.modular.weights import Measured
-from modular_manifolds.optim.projection import as_matrix
+from modular_manifolds.projection import as_matrix
 
 ROUNDING = 1 + 1e-9
 Function = Callable[..., Tensor]

@@ -346,10 +346,10 @@ def test_patterns_that_match_nothing_are_errors():
 
 @pytest.mark.parametrize(
     "options",
-    [{"domain": -1.0}, {"floor": 0.0}, {"floor": inf}],
+    [{"domain": -1.0}, {"domain": inf}, {"floor": 0.0}, {"floor": inf}, {"unknown": "guess"}, {"unknown": -1.0}],
 )
 def test_wrong_options_are_errors(options):
-    with pytest.raises(ValueError, match=r"domain|floor"):
+    with pytest.raises(ValueError, match=next(iter(options))):
         mm.modularize(nn.Linear(3, 3), (torch.zeros(1, 3),), **options)
 
 
@@ -359,6 +359,29 @@ def test_wrong_rules_are_errors():
             mm.Rule(**options)
     with pytest.raises(TypeError, match="tuple"):
         mm.modularize(nn.Linear(3, 3), torch.zeros(1, 3))
+
+
+RELU = torch.ops.aten.relu
+
+
+@pytest.mark.parametrize(
+    ("target", "rule", "message"),
+    [
+        ("0", mm.Rule(), "says nothing"),
+        (RELU, mm.Rule(mass=1.0), "is an operation"),
+        (RELU, mm.Rule(sensitivity=1.0, geometry=mm.well_normed.VECTOR), "is an operation"),
+        (torch.ops.aten.gelu, mm.Rule(sensitivity=1.0), "matches no operation"),
+    ],
+)
+def test_rules_that_say_what_cannot_be_said_of_their_key_are_errors(target, rule, message):
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU()), torch.zeros(2, 4)
+    with pytest.raises(ValueError, match=message):
+        mm.modularize(model, (x,), {target: rule})
+
+
+def test_a_rule_that_is_neither_a_rule_nor_a_function():
+    with pytest.raises(TypeError, match="Rule or a function"):
+        mm.modularize(nn.Linear(4, 4), (torch.zeros(2, 4),), {"": 1.0})
 
 
 class Unused(nn.Module):

@@ -10,7 +10,7 @@ from torch.func import functional_call, jvp, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from modular_manifolds import Geometry, nn
-from modular_manifolds.optim.projection import as_matrix
+from modular_manifolds.projection import as_matrix
 
 Weights = dict[str, Tensor]
 

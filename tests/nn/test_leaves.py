@@ -7,7 +7,7 @@ import torch
 
 import modular_manifolds as mm
 from modular_manifolds import nn
-from modular_manifolds.optim.projection import as_matrix
+from modular_manifolds.projection import as_matrix
 
 LEAVES = {
     "tall": lambda **k: nn.Linear(3, 8, **k),

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from modular_manifolds.modular.families import COPIES, DROPOUTS, ORDERS, PARTS, REPEATS, RESHAPES
 from modular_manifolds.modular.graph import Graph, Node
 from modular_manifolds.modular.plan_table import align
-from modular_manifolds.modular.reading import Rules, check_domain, declarations, read
+from modular_manifolds.modular.reading import Rules, check_domain, check_unknown, declarations, read
 from modular_manifolds.modular.rule import times
 from modular_manifolds.modular.space import Space, conversion
 from modular_manifolds.modular.sweep import Setting, Sweep, Unknown, natural, sweep, whole
@@ -107,13 +108,16 @@ def certify(
         example_inputs: a tuple of positional inputs.
         domain: bound on the root mean square of every token (3 axes) or sample (other shapes); None for all inputs.
             Attention and products are bounded only where their inputs are.
-        rules, unknown: as for `modularize`; what is declared there without proof makes `proved` False.
+        rules, unknown: as for `modularize`; what is declared there without proof makes `proved` False. Geometries and
+            masses in `rules` do not matter here: weights are where they are.
 
     Raises:
         CaptureError, UnknownOperationError, TypeError: as for `modularize`.
         ValueError: the domain is negative, or a weight is not finite.
     """
-    check_domain(domain, None)
+    if domain is not None:
+        check_domain(domain)
+    check_unknown(unknown)
     reading = read(model, example_inputs, dict(rules or {}))
     graph, weights = reading.graph, Measured()
     for node in graph.parameters:
@@ -193,7 +197,7 @@ def _layers(graph: Graph, swept: Sweep) -> Iterator[Layer]:
             for s in effect.slopes
             if s.x in swept.states
         ]
-        if node.op.removeprefix("aten.") in _SILENT and all(factor <= 1 for factor in factors):
+        if node.op in _SILENT and all(factor <= 1 for factor in factors):
             continue
         kind = node.modules[-1][1].rpartition(".")[2] if node.modules else ""
         yield Layer(
@@ -210,22 +214,7 @@ def _layers(graph: Graph, swept: Sweep) -> Iterator[Layer]:
         )
 
 
-_SILENT = {
-    *(
-        "view",
-        "reshape",
-        "flatten",
-        "unflatten",
-        "unsqueeze",
-        "squeeze",
-        "transpose",
-        "permute",
-        "t",
-        "contiguous",
-        "to",
-    ),
-    *("clone", "alias", "dropout", "expand", "slice", "narrow", "select", "_to_copy", "detach"),
-}
+_SILENT = COPIES | RESHAPES | ORDERS | PARTS | REPEATS | DROPOUTS
 """Operations that are left out of the list of layers where they stretch nothing."""
 
 

@@ -8,11 +8,11 @@ from math import sqrt
 
 from modular_manifolds.geometry import Geometry
 from modular_manifolds.manifolds import Euclidean, Oblique, Stiefel
+from modular_manifolds.modular.families import COPIES, DROPOUTS, PARTS, REPEATS, RESHAPES
 from modular_manifolds.modular.graph import Graph, Node
-from modular_manifolds.modular.ops.shapes import PARTS, RESHAPES, SAME
 from modular_manifolds.modular.rule import Use
 from modular_manifolds.modular.sweep import Sweep
-from modular_manifolds.modular.uses import At
+from modular_manifolds.modular.uses import FoundUse
 from modular_manifolds.modular.weights import largest_change
 from modular_manifolds.well_normed import GAIN, VECTOR, convolution_geometry, embedding_geometry, linear_geometry
 
@@ -20,14 +20,17 @@ VECTOR_MASS = 0.1
 """Mass of a bias or a gain beside 1 of a matrix: they are few numbers, and free."""
 
 
-def choose(parameter: Node, uses: list[At], swept: Sweep) -> Geometry:
+def choose(parameter: Node, uses: list[FoundUse], swept: Sweep) -> Geometry:
     """The default geometry: of several uses, that whose norm the uses together are least sensitive to."""
-    candidates = dict.fromkeys(default_geometry(at.use, parameter.shape) for at in uses)
+    candidates = dict.fromkeys(default_geometry(found.use, parameter.shape) for found in uses)
     if not candidates:
         return default_geometry(Use("declared"), parameter.shape)
-    return min(
-        candidates, key=lambda g: sum(max(at.blocks) * largest_change(g.norm, parameter.shape, at.use) for at in uses)
-    )
+
+    def felt(geometry: Geometry) -> float:
+        changes = (largest_change(geometry.norm, parameter.shape, found.use) for found in uses)
+        return sum(found.sensitivity * change for found, change in zip(uses, changes, strict=True))
+
+    return min(candidates, key=felt)
 
 
 def default_geometry(use: Use, shape: tuple[int, ...]) -> Geometry:
@@ -74,8 +77,7 @@ def tables_like_others(graph: Graph, chosen: Mapping[str, Geometry]) -> dict[str
 
 def _table(graph: Graph, node: Node) -> Node | None:
     """The parameter whose rows a node is made of, if it is that of an embedding."""
-    moved = {f"aten.{op}" for op in (*RESHAPES, *PARTS, *SAME, "expand", "dropout")}
-    while node.op in moved:
+    while node.op in RESHAPES | PARTS | COPIES | REPEATS | DROPOUTS:
         node = node.args[0]
     if node.op == "aten.embedding" and graph.kind[node.args[0]] == "weight":
         return graph.weight(node.args[0])[0]

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
+from modular_manifolds.modular.families import COPIES, REPEATS
 from modular_manifolds.modular.graph import CaptureError, Graph, Node, substitute
 
-CASTS = {"aten.to", "aten._to_copy", "aten.type_as", "aten.alias", "aten.contiguous", "aten.clone"}
-SAME = CASTS | {"aten.expand_as", "aten.expand", "aten.detach"}
+_SAME = COPIES | REPEATS
 
 
 def fuse(graph: Graph) -> Graph:
@@ -42,7 +42,7 @@ def replace(graph: Graph, change: dict[Node, Node]) -> Graph:
 
 def _same(node: Any) -> Any:
     """What a node is a copy of."""
-    while isinstance(node, Node) and node.op in SAME:
+    while isinstance(node, Node) and node.op in _SAME:
         node = node.args[0]
     return node
 
@@ -170,7 +170,7 @@ def _rotary(graph: Graph, node: Node) -> Node | None:
 
 
 def _gather(graph: Graph, node: Node, region: dict[Node, None], sources: set[Node]) -> bool:
-    if node.op not in _LINEAR and node.op not in CASTS:
+    if node.op not in _LINEAR and node.op not in COPIES:
         sources.add(node)
         return len(sources) == 1
     last = len(node.shape) - 1
@@ -214,7 +214,7 @@ def _gain(graph: Graph, node: Node, region: list[Node], x: Node) -> float | None
         return [look(item) for item in value] if isinstance(value, list | tuple) else value
 
     for r in region:
-        values[r] = look(r.args[0]) if r.op in CASTS else r.target(*(look(a) for a in r.args), **r.kwargs)
+        values[r] = look(r.args[0]) if r.op in COPIES else r.target(*(look(a) for a in r.args), **r.kwargs)
     matrices = values[node].movedim(0, -1)  # (..., out, in)
     gram = matrices.mT @ matrices
     return float(gram.abs().sum(-1).amax().sqrt())

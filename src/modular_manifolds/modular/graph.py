@@ -9,20 +9,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
-VIEWS = {
-    "aten.t",
-    "aten.transpose",
-    "aten.permute",
-    "aten.numpy_T",
-    "aten.mT",
-    "aten.contiguous",
-    "aten.clone",
-    "aten.alias",
-    "aten.detach",
-    "aten.to",
-    "aten._to_copy",
-    "aten.type_as",
-}
+from modular_manifolds.modular.families import COPIES, DROPOUTS, TRANSPOSES
+
+VIEWS = COPIES | TRANSPOSES
 """Operations that leave a weight what it is, or transpose it."""
 
 
@@ -341,7 +330,7 @@ def _check_in_place(graph: fx.Graph) -> None:
                     "afterwards; write it without changing tensors in place, e.g. with torch.where or torch.cat"
                 )
         memory[item] = item
-        if item.target is getitem or str(item.target).partition(".default")[0] in _PASSING:
+        if item.target is getitem or str(item.target).partition(".default")[0] in DROPOUTS:
             memory[item] = memory[sources[0]] if sources else item
         if schema is None:
             continue
@@ -353,9 +342,6 @@ def _check_in_place(graph: fx.Graph) -> None:
                 shared = [x for x, theirs in memory.items() if theirs is root and x is not item]
                 overwritten.setdefault(root, {}).update(dict.fromkeys(shared, str(item.target)))
 
-
-_PASSING = {"aten.dropout", "aten.feature_dropout", "aten.alpha_dropout"}
-"""Operations that in evaluation return their input itself."""
 
 _PIECES = {"aten.split", "aten.split_with_sizes", "aten.chunk", "aten.tensor_split", "aten.unbind", "aten.unsafe_split"}
 

@@ -9,11 +9,19 @@ from modular_manifolds.modular.defaults import choose, tables_like_others
 from modular_manifolds.modular.graph import Graph
 from modular_manifolds.modular.overrides import given_geometries, given_masses, own_geometries, own_leaves
 from modular_manifolds.modular.plan import Entry, Plan
-from modular_manifolds.modular.reading import Reading, Rules, check_domain, declarations, read
+from modular_manifolds.modular.reading import (
+    Reading,
+    Rules,
+    check_domain,
+    check_floor,
+    check_unknown,
+    declarations,
+    read,
+)
 from modular_manifolds.modular.rule import Weights
 from modular_manifolds.modular.shares import Share, share_of
 from modular_manifolds.modular.sweep import Setting, Sweep, Unknown, natural, sweep
-from modular_manifolds.modular.uses import Unit, uses_of
+from modular_manifolds.modular.uses import UnitWeights, uses_of
 from modular_manifolds.modular.weights import Planned
 
 
@@ -38,7 +46,8 @@ def modularize(
         example_inputs: a tuple of positional inputs. Only shapes and dtypes matter.
         rules: what to do otherwise, by module path or parameter name (a pattern, e.g. "blocks.*.attn"), by type of
             module, or by operator: each a `Rule`, or a function as for `register_rule`. Later ones win.
-        domain: bound on the root mean square of every token or sample of floating-point inputs.
+        domain: bound on floating-point inputs, each measured as what reads it does: a vector or token by its root mean
+            square, an image by its largest pixel's.
         floor: a declared lower bound on the root mean square of what enters LayerNorm, RMSNorm and GroupNorm, whose
             slope is its inverse; such sensitivities are estimates. None: the slope is 1/sqrt(eps), proved, and often
             useless.
@@ -47,12 +56,14 @@ def modularize(
     Raises:
         CaptureError: torch.export could not capture the model.
         UnknownOperationError: an operation has no rule, and `unknown` is "raise".
-        ValueError: a trainable parameter does not reach the output, a sensitivity is infinite, or a pattern in `rules`
-            matches nothing.
+        ValueError: a trainable parameter does not reach the output, a sensitivity is infinite, a setting is out of
+            range, or an entry of `rules` matches nothing or says what cannot be said of its key.
         TypeError: example_inputs is no tuple.
     """
     rules = dict(rules or {})
-    check_domain(domain, floor)
+    check_domain(domain)
+    check_floor(floor)
+    check_unknown(unknown)
     reading = read(model, example_inputs, rules)
     graph = reading.graph
     spaces = {node: natural(node, reading.wanted.get(node)) for node in graph.inputs}
@@ -64,7 +75,7 @@ def modularize(
         return sweep(graph, setting)
 
     overrides = {**own_geometries(model), **given_geometries(model, rules)}
-    first = run(Unit())
+    first = run(UnitWeights())
     chosen = {p.name: overrides.get(p.name) or choose(p, uses_of(p, graph, first), first) for p in graph.parameters}
     chosen |= {name: g for name, g in tables_like_others(graph, chosen).items() if name not in overrides}
     final = run(Planned(chosen))
@@ -109,7 +120,6 @@ def _plan(
             leaf.input_bound,
             leaf.proved,
             leaf.uses,
-            () if leaf.proved else notes,
         )
     whole = sum(swept.sensitivity[node] for node in graph.inputs)
     proved = all(swept.proved[node] for node in graph.inputs)

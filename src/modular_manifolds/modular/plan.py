@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from modular_manifolds.geometry import Geometry
 from modular_manifolds.linalg import working_dtype
-from modular_manifolds.optim.projection import as_matrix, project_
 from modular_manifolds.plain_data import write_json
+from modular_manifolds.projection import as_matrix, project_
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,8 @@ class Entry:
             norm changes the output by more, to first order and per unit of `input_bound`.
         budget: mass / total mass / sensitivity: its share of the learning rate.
         input_bound: no input that it acts on is longer, on the plan's domain.
-        proved: whether the sensitivity is a theorem.
+        proved: whether the sensitivity is a theorem; if not, `Plan.notes` says what is taken on trust.
         uses: where it is used, one line a use.
-        estimates: what the sensitivity takes on trust; empty if it is proved.
     """
 
     name: str
@@ -43,7 +42,6 @@ class Entry:
     input_bound: float
     proved: bool
     uses: tuple[str, ...] = ()
-    estimates: tuple[str, ...] = ()
 
     @property
     def dimension(self) -> int:
@@ -204,7 +202,7 @@ class Plan(Mapping[str, Entry]):
         for row in data["entries"]:
             values = {key: _number(value) for key, value in row.items()}
             values["geometry"] = Geometry.from_dict(row["geometry"])
-            for key in ("shape", "uses", "estimates"):
+            for key in ("shape", "uses"):
                 values[key] = tuple(row[key])
             entries[row["name"]] = Entry(**values)
         return cls(entries, data["domain"], _number(data["sensitivity"]), data["proved"], tuple(data["notes"]))

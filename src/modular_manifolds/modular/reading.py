@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import inf
 from typing import Any
 
 from torch import nn
@@ -12,7 +13,7 @@ from modular_manifolds.modular.fuse import Region, collapse, fuse, regions
 from modular_manifolds.modular.graph import Graph, Node, capture
 from modular_manifolds.modular.rule import RULES, Rule, RuleFunction, op_name
 from modular_manifolds.modular.space import Space
-from modular_manifolds.modular.sweep import wishes
+from modular_manifolds.modular.sweep import Unknown, wishes
 
 Rules = Mapping[Any, Rule | RuleFunction]
 
@@ -63,12 +64,6 @@ def read(model: nn.Module, example_inputs: tuple[Any, ...], rules: Rules) -> Rea
                 found = given
         return found
 
-    for target, given in rules.items():
-        if isinstance(given, Rule) and given.sensitivity is None:
-            continue  # geometries and masses are of parameters, and looked for there
-        if isinstance(target, type | str) and not any(stands_for(target, *item) for item in modules.items()):
-            name = target if isinstance(target, str) else target.__name__
-            raise ValueError(f"{name} in `rules` matches no module; there are {[*filter(None, modules)][:6]} ...")
     operators = {op_name(target): given for target, given in rules.items() if not isinstance(target, type | str)}
 
     def understood(region: Region) -> bool:
@@ -76,6 +71,7 @@ def read(model: nn.Module, example_inputs: tuple[Any, ...], rules: Rules) -> Rea
         return isinstance(region.rule, Rule) and all(n.op in RULES or n.op in operators for n in moving)
 
     graph = fuse(capture(model, example_inputs))
+    _check_rules(rules, modules, {node.op for node in graph.nodes})
     graph = collapse(graph, [region for region in regions(graph, chosen) if not understood(region)])
     declared = [region for region in regions(graph, chosen) if "rule" not in region.end.extra]
     return Reading(graph, wishes(graph), operators, declared)
@@ -98,8 +94,42 @@ def declarations(declared: list[Region]) -> list[str]:
     return [f"{text}, {count} times" if count > 1 else text for text, count in kinds.items()]
 
 
-def check_domain(domain: float | None, floor: float | None) -> None:
-    if domain is not None and not domain >= 0:
-        raise ValueError(f"domain must be a bound on the inputs' root mean square, got {domain}")
-    if floor is not None and not 0 < floor < float("inf"):
+def _check_rules(rules: Rules, modules: Mapping[str, nn.Module], operators: set[str]) -> None:
+    """Raise ValueError or TypeError for an entry that says nothing, cannot be said of its key, or matches nothing.
+
+    Geometries and masses are of parameters, and looked for where they are used.
+    """
+    for target, given in rules.items():
+        module = isinstance(target, type | str)
+        name = target.__name__ if isinstance(target, type) else str(target)
+        if not isinstance(given, Rule):
+            if not callable(given):
+                raise TypeError(f"{name} in `rules` must be given a Rule or a function, got {type(given).__name__}")
+        elif given == Rule():
+            raise ValueError(f"the Rule of {name} in `rules` says nothing")
+        elif not module and (given.sensitivity is None or given.geometry is not None or given.mass is not None):
+            raise ValueError(f"{name} in `rules` is an operation: it has a sensitivity, and no geometry or mass")
+        elif given.sensitivity is None:
+            continue
+        if module and not any(stands_for(target, *item) for item in modules.items()):
+            raise ValueError(f"{name} in `rules` matches no module; there are {[*filter(None, modules)][:6]} ...")
+        if not module and op_name(target) not in operators:
+            raise ValueError(f"{name} in `rules` matches no operation; there are {sorted(operators)[:12]} ...")
+
+
+def check_domain(domain: float) -> None:
+    """Raise ValueError unless it is a bound."""
+    if not 0 <= domain < inf:
+        raise ValueError(f"domain must be a finite bound on the inputs' root mean square, got {domain}")
+
+
+def check_floor(floor: float | None) -> None:
+    """Raise ValueError unless it is a length, or None."""
+    if floor is not None and not 0 < floor < inf:
         raise ValueError(f"floor must be positive and finite, or None, got {floor}")
+
+
+def check_unknown(unknown: Unknown) -> None:
+    """Raise ValueError unless it is "raise" or a sensitivity."""
+    if unknown != "raise" and not (isinstance(unknown, int | float) and 0 <= unknown < inf):
+        raise ValueError(f"unknown must be 'raise' or a finite sensitivity, got {unknown!r}")

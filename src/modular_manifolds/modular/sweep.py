@@ -7,9 +7,10 @@ from typing import Literal
 
 from torch import Tensor
 
+import modular_manifolds.modular.ops  # noqa: F401, which enters the rules
+from modular_manifolds.modular.families import COPIES, RESHAPES
 from modular_manifolds.modular.fuse import Region
 from modular_manifolds.modular.graph import Graph, Node
-from modular_manifolds.modular.ops import shapes
 from modular_manifolds.modular.rule import (
     RULES,
     WANTS,
@@ -192,7 +193,7 @@ def _whole_numbers(node: Node, states: dict[Node, State]) -> Effect:
     """Tokens in another shape are the same tokens; anything else made of them may change by any amount."""
     space = Space.of(node.shape, "max")
     moving = [x for x in node.inputs if x in states]
-    kept = node.op.removeprefix("aten.") in (*shapes.RESHAPES, *shapes.SAME)
+    kept = node.op in RESHAPES | COPIES
     same = kept and not any(x.dtype.is_floating_point for x in (node, *moving))
     slopes = tuple(Slope(x, 1.0 if same else inf, states[x].effect.space) for x in moving)
     if same and moving:

@@ -14,7 +14,7 @@ from modular_manifolds.manifolds import Manifold, Product
 from modular_manifolds.modular.graph import Node
 from modular_manifolds.modular.rule import ROUNDING, Use
 from modular_manifolds.norms import Blockwise, MaxEntry, Norm
-from modular_manifolds.optim.projection import as_matrix
+from modular_manifolds.projection import as_matrix
 
 
 class Sized(Protocol):

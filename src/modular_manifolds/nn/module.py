@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from modular_manifolds.geometry import Geometry
 from modular_manifolds.nn.sensitivity import Sensitivity, numbers, plus, times
 from modular_manifolds.nn.sharpness import BILINEAR, LINEAR, Sharpness
-from modular_manifolds.optim.projection import as_matrix, project_
+from modular_manifolds.projection import as_matrix, project_
 
 Uses = dict["Leaf", float]
 """The sensitivity of the output to what each leaf puts out, summed over the places where the leaf is used."""

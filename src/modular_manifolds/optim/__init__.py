@@ -2,8 +2,8 @@
 
 from modular_manifolds.optim.manifold_muon import ManifoldMuon
 from modular_manifolds.optim.modular_optimizer import ModularOptimizer
-from modular_manifolds.optim.projection import project_
 from modular_manifolds.optim.riemannian_adam import RiemannianAdam
 from modular_manifolds.optim.riemannian_sgd import RiemannianSGD
+from modular_manifolds.projection import project_
 
 __all__ = ["ManifoldMuon", "ModularOptimizer", "RiemannianAdam", "RiemannianSGD", "project_"]

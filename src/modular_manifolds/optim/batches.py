@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.optim.projection import as_matrix, as_parameter
+from modular_manifolds.projection import as_matrix, as_parameter
 
 State = dict[str, Any]
 """What an optimizer keeps for one parameter."""

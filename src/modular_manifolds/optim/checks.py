@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from modular_manifolds.manifolds import Euclidean, Manifold
-from modular_manifolds.optim.projection import NamedParameter, manifold_of, read_together
+from modular_manifolds.projection import NamedParameter, manifold_of, read_together
 
 
 def checked_group(param_group: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from modular_manifolds.manifolds import Stiefel
 from modular_manifolds.norms import Spectral
 from modular_manifolds.optim.checks import check_matrices, checked_group
 from modular_manifolds.optim.modular_optimizer import ModularOptimizer, MomentumOn
-from modular_manifolds.optim.projection import named_parameters
+from modular_manifolds.projection import named_parameters
 
 
 class ManifoldMuon(ModularOptimizer):

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from modular_manifolds.linalg import working_dtype
 from modular_manifolds.optim.batches import State
 from modular_manifolds.optim.checks import check_settings, check_tensors, checked_group, with_finite_gradients
-from modular_manifolds.optim.projection import (
+from modular_manifolds.projection import (
     NamedParameter,
     as_matrix,
     check_on_manifold,

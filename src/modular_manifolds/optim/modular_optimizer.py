@@ -11,7 +11,7 @@ from modular_manifolds.optim.batches import State
 from modular_manifolds.optim.checks import check_adam, check_fraction, check_velocity
 from modular_manifolds.optim.descent import descend_
 from modular_manifolds.optim.manifold_optimizer import ManifoldOptimizer
-from modular_manifolds.optim.projection import NamedParameter, kernel_axes_of
+from modular_manifolds.projection import NamedParameter, kernel_axes_of
 
 MomentumOn = Literal["gradient", "tangent"]
 """What momentum averages: gradients as they are, or their tangent parts, carried along as the weight moves."""

@@ -5,8 +5,8 @@ from typing import Any
 from modular_manifolds.manifolds import Manifold, Stiefel
 from modular_manifolds.optim.checks import check_matrices, check_velocity, checked_group
 from modular_manifolds.optim.manifold_optimizer import ManifoldOptimizer
-from modular_manifolds.optim.projection import named_parameters
 from modular_manifolds.plain_data import describe, rebuild
+from modular_manifolds.projection import named_parameters
 
 
 class RiemannianOptimizer(ManifoldOptimizer):

@@ -8,6 +8,7 @@ t |k| |v| for q, t |q| |v| for k, and 1 for v (Large et al., arXiv 2405.14813; p
 from math import inf, log, sqrt
 from typing import Any
 
+from modular_manifolds.modular.families import COPIES, DROPOUTS
 from modular_manifolds.modular.graph import Graph, Node
 from modular_manifolds.modular.rule import Call, Effect, Slope, rule, times, wants
 from modular_manifolds.modular.space import Role, Space
@@ -107,7 +108,7 @@ def wanted_by_softmax(graph: Graph, node: Node, wanted: Space | None) -> dict[No
     return {node.args[0]: Space.of(node.shape, "max")}
 
 
-_THROUGH = {"aten.dropout", "aten.to", "aten._to_copy", "aten.type_as", "aten.contiguous", "aten.clone"}
+_THROUGH = COPIES | DROPOUTS
 
 
 def is_simplex(x: Any) -> bool:

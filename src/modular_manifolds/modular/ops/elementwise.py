@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from modular_manifolds.modular.families import COPIES, DROPOUTS
 from modular_manifolds.modular.graph import Graph, Node
 from modular_manifolds.modular.rule import Call, Effect, Slope, Use, rule, times, wants
 from modular_manifolds.modular.space import Space, blocks_of, broadcast
@@ -100,7 +101,7 @@ def clamp(call: Call) -> Effect:
     return call.lipschitz(x, 1.0, at_zero=at_zero, cap=_cap(call, x, cap), reason="clamping moves no two values apart")
 
 
-@rule("dropout", "feature_dropout", "alpha_dropout", "native_dropout")
+@rule(*DROPOUTS, "native_dropout")
 def dropout(call: Call) -> Effect:
     if call.arg(2, "train", False):
         return unknown_product(call, "a dropout that is told to be in training")
@@ -290,8 +291,9 @@ def choose(call: Call) -> Effect:
 
 @wants(
     *_FUNCTIONS,
-    *("gelu", "leaky_relu", "elu", "celu", "softplus", "clamp", "clamp_min", "clamp_max", "hardtanh", "dropout", "div"),
-    *("fused.rotary", "to", "_to_copy", "contiguous", "clone", "alias", "type_as", "detach"),
+    *("gelu", "leaky_relu", "elu", "celu", "softplus", "clamp", "clamp_min", "clamp_max", "hardtanh", "div"),
+    "fused.rotary",
+    *COPIES | DROPOUTS,
 )
 def passed_on(graph: Graph, node: Node, wanted: Space | None) -> dict[Node, Space]:
     x = node.args[0]

@@ -3,17 +3,13 @@
 from math import prod, sqrt
 from typing import Any
 
+from modular_manifolds.modular.families import COPIES, ORDERS, PARTS, REPEATS, RESHAPES
 from modular_manifolds.modular.graph import Graph, Node
 from modular_manifolds.modular.rule import Call, Effect, Slope, rule, wants
 from modular_manifolds.modular.space import Dim, Role, Space, broadcast
 
-SAME = ("to", "_to_copy", "contiguous", "clone", "alias", "type_as", "detach", "lift_fresh_copy", "detach_")
-RESHAPES = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "unsqueeze", "squeeze", "view_as", "reshape_as")
-ORDERS = ("transpose", "permute", "t", "numpy_T", "mT", "movedim", "swapaxes", "swapdims")
-PARTS = ("slice", "narrow", "select")
 
-
-@rule(*SAME)
+@rule(*COPIES)
 def same(call: Call) -> Effect:
     return call.lipschitz(call.node.args[0], 1.0, reason="a copy")
 
@@ -135,14 +131,14 @@ def wanted_before_part(graph: Graph, node: Node, wanted: Space | None) -> dict[N
     return {x: Space(tuple(dims)).with_dim(dim, dims[dim])}
 
 
-@rule("expand", "expand_as", "broadcast_to")
+@rule(*REPEATS)
 def expand(call: Call) -> Effect:
     x = call.node.args[0]
     out, factor = broadcast(call.space(x), call.node.shape)
     return call.lipschitz(x, factor, out=out, reason="repeated")
 
 
-@wants("expand", "expand_as")
+@wants(*REPEATS)
 def wanted_before_expand(graph: Graph, node: Node, wanted: Space | None) -> dict[Node, Space]:
     if wanted is None:
         return {}
