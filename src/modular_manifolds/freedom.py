@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 
 from modular_manifolds.manifolds import Manifold
 from modular_manifolds.projection import as_matrix, assignments, manifold_of, named_parameters
+from modular_manifolds.text_table import align
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,7 @@ class DegreesOfFreedom:
             shape = " x ".join(map(str, row.shape)) or "scalar"
             lines.append((row.name, shape, str(row.manifold or "-"), *_counts(row)))
         lines.append(("total", "", "", *_counts(self)))
-        widths = [max(len(line[column]) for line in lines) for column in range(6)]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if column < 3 else cell.rjust(width)
-                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in lines
-        )
+        return "\n".join(align(lines, right={3, 4, 5}))
 
 
 def degrees_of_freedom(target: Any, manifold: Manifold | None = None) -> DegreesOfFreedom:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from modular_manifolds.lmo.table import Kind, directions
 from modular_manifolds.manifolds import Manifold
 from modular_manifolds.norms import Norm
+from modular_manifolds.text_table import align
 
 T = TypeVar("T")
 
@@ -44,10 +45,8 @@ class Rows(tuple[Row, ...]):
     def __str__(self) -> str:
         cells = [("manifold", "norm", "kind", "cost", "source")]
         cells += [(row._name, row.norm.__name__, row.kind, row.cost, row.source) for row in self]
-        widths = [max(len(line[i]) for line in cells) for i in range(5)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
-        lines.insert(1, "  ".join("-" * width for width in widths))
-        return "\n".join(line.rstrip() for line in lines)
+        rules = tuple("-" * max(map(len, column)) for column in zip(*cells, strict=True))
+        return "\n".join(align([cells[0], rules, *cells[1:]]))
 
     __repr__ = __str__
 

@@ -10,13 +10,13 @@ from torch import nn
 
 from modular_manifolds.modular.families import COPIES, DROPOUTS, ORDERS, PARTS, REPEATS, RESHAPES
 from modular_manifolds.modular.graph import Graph, Node
-from modular_manifolds.modular.plan_table import align
 from modular_manifolds.modular.reading import Rules, check_domain, check_unknown, declarations, read
 from modular_manifolds.modular.rule import times
 from modular_manifolds.modular.space import Space, conversion
 from modular_manifolds.modular.sweep import Setting, Sweep, Unknown, natural, sweep, whole
 from modular_manifolds.modular.weights import Measured
 from modular_manifolds.plain_data import write_json
+from modular_manifolds.text_table import headed
 
 _ROUNDING = 1e-12
 """Relative; for the products of some thousand factors, each rounded."""
@@ -82,7 +82,7 @@ class LipschitzCertificate:
             lines.append((layer.path or "-", layer.operation.removeprefix("aten."), *numbers, layer.reason))
         where = "all inputs" if self.domain is None else f"inputs of root mean square at most {self.domain:g}"
         word = "Proved" if self.proved else "ESTIMATED (a rule was declared, not proved)"
-        text = align(lines, right={2, 3, 4})
+        text = headed(lines, right={2, 3, 4})
         text += (
             f"\n\n{word} for {where}: Lipschitz constant {self.lipschitz:.6g} in l2, {self.lipschitz_rms:.6g} in RMS."
         )

@@ -1,10 +1,10 @@
 """A plan as a table that a person reads."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from modular_manifolds.manifolds import Euclidean, Manifold, Oblique, Product, Stiefel
 from modular_manifolds.norms import Blockwise, ConvOperator, Norm, TransposedRMSOperator
+from modular_manifolds.text_table import headed
 
 _HEADER = ("parameter", "shape", "manifold", "norm", "mass", "sensitivity", "budget", "free", "removed", "")
 
@@ -34,7 +34,7 @@ def table(plan: Any) -> str:
     lines.append(
         ("total", f"{numbers:,}", "", "", f"{plan.mass:.4g}", "", "", f"{free:,}", f"{100 * removed:.1f} %", "")
     )
-    text = align(lines, right={4, 5, 6, 7, 8})
+    text = headed(lines, right={4, 5, 6, 7, 8})
     proved = sum(entry.proved for entry in plan.values())
     word = "proved" if plan.proved else "estimated"
     text += (
@@ -48,19 +48,6 @@ def table(plan: Any) -> str:
     if plan.notes:
         text += "\nEstimated:\n" + "\n".join(f"  {note}" for note in plan.notes)
     return text
-
-
-def align(lines: Sequence[Sequence[str]], right: set[int]) -> str:
-    """Cells in columns, under a line below the first row."""
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    rows = [
-        "  ".join(
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
-    return "\n".join([rows[0], "-" * max(map(len, rows)), *rows[1:]])
 
 
 def manifold_name(manifold: Manifold) -> str:
