@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from rich.markup import escape
 
+from modular_manifolds.cli.conduct import FAILED, print_as_is, print_error
 from modular_manifolds.cli.target import Target, TargetError, load_targets
 from modular_manifolds.experiments.robustness_runs import RunsError
 from modular_manifolds.modular import CaptureError, Rule, UnknownOperationError, certify, modularize
@@ -29,7 +29,7 @@ def run_plan(
         rules = {pattern: Rule(mass=mass) for pattern, mass in masses.items()}
         with console.status(f"reading {target.name}"):
             plan = modularize(target.model, target.example_inputs, rules, domain=domain, floor=floor, unknown=unknown)
-        _print(console, str(plan))
+        print_as_is(console, str(plan))
         if out is not None:
             plan.save(out)
 
@@ -48,7 +48,7 @@ def run_certify(
     def one(target: Target) -> None:
         with console.status(f"certifying {target.name}"):
             certificate = certify(target.model, target.example_inputs, domain, unknown=unknown)
-        _print(console, f"{target.name}\n{certificate}\n")
+        print_as_is(console, f"{target.name}\n{certificate}\n")
         if out is not None:
             certificate.save(out)
 
@@ -65,15 +65,11 @@ def _each(
         for target in found:
             one(target)
     except (TargetError, RunsError, CaptureError, UnknownOperationError, ValueError, OSError) as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        return 1
+        print_error(console, error)
+        return FAILED
     if out is not None:
-        _print(console, f"written: {out}")
+        print_as_is(console, f"written: {out}")
     return 0
-
-
-def _print(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 __all__ = ["load_targets", "run_certify", "run_plan"]

@@ -1,23 +1,21 @@
 """`modular-manifolds robustness` as a person meets it: what it prints, and how it fails."""
 
+import typer
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from modular_manifolds.experiments.data import DataError, DataName, load
+from modular_manifolds.cli.conduct import CONTRADICTED, conduct, print_as_is, print_paths
+from modular_manifolds.experiments.data import DataName, load
 from modular_manifolds.experiments.robustness import Measured, Robustness, measure_all
 from modular_manifolds.experiments.robustness_plot import write_plot
-from modular_manifolds.experiments.robustness_runs import RunsError, best_runs
+from modular_manifolds.experiments.robustness_runs import best_runs
 from modular_manifolds.experiments.robustness_table import closing_lines, robustness_table
 
-_INTERRUPTED = 130
-_CONTRADICTED = 3
 
-
-def run_robustness(robustness: Robustness, console: Console) -> int:
-    """Run it, showing progress; the exit status: 3 if an attack contradicts a certificate."""
-    try:
+def run_robustness(robustness: Robustness, console: Console) -> None:
+    """Run it, showing progress; exit status 3 if an attack contradicts a certificate."""
+    with conduct(console, robustness.command(), stopped="nothing is written. Again"):
         runs = best_runs(robustness.folders)
         name = DataName(runs[0].run.data)
         with console.status(f"reading {name}"):
@@ -34,20 +32,14 @@ def run_robustness(robustness: Robustness, console: Console) -> int:
 
             measured = measure_all(robustness, data, runs, finished, lambda: bar.advance(task))
         paths = {"results": robustness.results_path, **write_plot(measured, robustness.out)}
-    except (DataError, RunsError, OSError) as error:
-        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        return 1
-    except KeyboardInterrupt:
-        console.print(f"\nStopped; nothing is written. Again:\n    {escape(robustness.command())}", soft_wrap=True)
-        return _INTERRUPTED
     table = robustness_table(measured).rich()
     table.box, table.pad_edge, table.show_edge = box.SIMPLE_HEAD, False, False  # fits 80 columns
     console.print(table)
     for line in closing_lines(measured, min(robustness.images, len(data.test)), len(data.test)):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for label, path in paths.items():
-        console.print(f"{label + ':':<8} {path}", markup=False, highlight=False, soft_wrap=True)
-    return _CONTRADICTED if any(each.flips for each in measured) else 0
+        print_as_is(console, line)
+    print_paths(console, paths)
+    if any(each.flips for each in measured):
+        raise typer.Exit(CONTRADICTED)
 
 
 def _bar(console: Console) -> Progress:

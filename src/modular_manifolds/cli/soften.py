@@ -8,9 +8,9 @@ from modular_manifolds.experiments.softening import Softening, movements, write_
 from modular_manifolds.experiments.softening_report import best_table, draw, scan_table
 
 
-def run_softening(softening: Softening, console: Console) -> int:
-    """Run it, showing progress; the exit status."""
-    return run_comparison(softening, console, conclude)
+def run_softening(softening: Softening, console: Console) -> None:
+    """Run it, showing progress."""
+    run_comparison(softening, console, conclude)
 
 
 def conclude(finished: Finished) -> Conclusion:

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from modular_manifolds.experiments.results import Epoch, Result
 from modular_manifolds.experiments.run import Run
 from modular_manifolds.experiments.summary import best_by_method
+from modular_manifolds.experiments.two_bars import TwoBars
 
 
 class Display(Protocol):
@@ -70,25 +70,17 @@ class PlainDisplay:
         )
 
 
-class LiveDisplay:
-    """Two progress bars, and a table of the best learning rate of every method so far."""
+class LiveDisplay(TwoBars):
+    """Two progress bars, and above them a table of the best learning rate of every method so far."""
+
+    label = "all runs"
 
     def __init__(self, console: Console) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        self._console = console
-        self._progress = Progress(*columns, console=console)
-        self._all = self._progress.add_task("all runs", total=None, note="")
-        self._current = self._progress.add_task("", total=None, visible=False, note="")
+        super().__init__(console)
         self._results: list[Result] = []
         self._live = Live(self._progress, console=console, refresh_per_second=8, transient=True)
 
-    def __enter__(self) -> "LiveDisplay":
+    def __enter__(self) -> Self:
         self._live.start()
         return self
 

@@ -91,4 +91,4 @@ def compare(
         threads=threads or defaults.threads,
         out=out or Path("runs") / f"compare-{data}",
     )
-    raise typer.Exit(run_comparison(comparison, Console()))
+    run_comparison(comparison, Console())

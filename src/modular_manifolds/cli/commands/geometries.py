@@ -75,4 +75,4 @@ def geometries(
         threads=threads or defaults.threads,
         out=out or Path("runs") / f"geometries-{data}",
     )
-    raise typer.Exit(run_geometries(study, Console()))
+    run_geometries(study, Console())

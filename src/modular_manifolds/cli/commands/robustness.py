@@ -54,4 +54,4 @@ def robustness(
         threads=threads,
         out=out or folders[0] / "robustness",
     )
-    raise typer.Exit(run_robustness(measured, Console()))
+    run_robustness(measured, Console())

@@ -88,4 +88,4 @@ def soften(
         kappas=pulls,
         start=start,
     )
-    raise typer.Exit(run_softening(softening, Console()))
+    run_softening(softening, Console())

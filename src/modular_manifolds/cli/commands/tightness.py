@@ -76,4 +76,4 @@ def tightness(
         threads=threads or defaults.threads,
         out=out or Path("runs") / f"tightness-{data}",
     )
-    raise typer.Exit(run_study(study, Console()))
+    run_study(study, Console())

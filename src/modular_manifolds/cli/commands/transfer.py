@@ -96,4 +96,4 @@ def transfer(
     )
     if not study.families:
         raise typer.BadParameter("there are neither widths nor depths to sweep", param_hint="--widths, --depths")
-    raise typer.Exit(run_study(study, Console()))
+    run_study(study, Console())
