@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmarks.commands import riemannian, step
+from benchmarks.commands import memory, riemannian, scaling, step
 
 app = typer.Typer(
     name="benchmarks",
@@ -19,6 +19,8 @@ def root() -> None:
 
 
 app.command(epilog=step.EPILOG)(step.step)
+app.command(epilog=memory.EPILOG)(memory.memory)
+app.command(epilog=scaling.EPILOG)(scaling.scaling)
 app.command(epilog=riemannian.EPILOG)(riemannian.riemannian)
 
 

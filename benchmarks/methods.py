@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 import modular_manifolds as mm
 from benchmarks.muon_fp32 import Float32Muon
 from benchmarks.steppers import Layout, OptimizerStepper, OrthogonalStepper, Stepper
+from benchmarks.workloads import GPT2, Workload
 from modular_manifolds.baselines import ADMM, DualAscent, OneStep
 from modular_manifolds.linalg import Precision
 from modular_manifolds.lmo import Solver
@@ -45,13 +46,15 @@ class Method:
         start: from weights, gradients and a learning rate.
         norm: the one whose steepest descent is sought, in which the gap is measured.
         promise: what the precision in use promises.
-        slow: takes part in two rounds only, unwarmed, and leaves out networks unless asked.
+        slow: takes part in two rounds only, unwarmed.
+        on_networks: takes part on a whole network without being asked.
     """
 
     start: Start
     norm: mm.Norm = mm.Spectral()  # noqa: RUF009
     promise: Promise | None = None
     slow: bool = False
+    on_networks: bool = True
 
     def keeps(self, gap: float, tangency: float) -> bool | None:
         """Whether these keep the promise; None where there is none."""
@@ -85,7 +88,7 @@ def _solved_by(solver: Solver) -> Start:
 
 
 def _geoopt(optimizer: Callable[..., Optimizer]) -> Start:
-    """On EuclideanStiefel, the faster of geoopt's two, which takes no wide matrices."""
+    """As it ships, SGD without momentum, on EuclideanStiefel: the faster of geoopt's two, without wide matrices."""
 
     def build(ps: list[nn.Parameter], lr: float) -> Optimizer:
         on_manifold = []
@@ -109,14 +112,16 @@ METHODS: Mapping[str, Method] = {
     },
     "stiefel-frobenius": Method(_geometry(mm.Geometry(mm.Stiefel(), mm.Frobenius())), norm=mm.Frobenius()),
     "one-step": Method(_solved_by(OneStep())),
-    "dual-ascent": Method(_solved_by(DualAscent()), slow=True),
-    "admm": Method(_solved_by(ADMM()), slow=True),
+    "dual-ascent": Method(_solved_by(DualAscent()), slow=True, on_networks=False),
+    "admm": Method(_solved_by(ADMM()), slow=True, on_networks=False),
     "geoopt-sgd": Method(_geoopt(geoopt.optim.RiemannianSGD), norm=mm.Frobenius()),
     "geoopt-adam": Method(_geoopt(geoopt.optim.RiemannianAdam), norm=mm.Frobenius()),
-    "orthogonal": Method(OrthogonalStepper, norm=mm.Frobenius()),
+    "orthogonal": Method(OrthogonalStepper, norm=mm.Frobenius(), on_networks=False),
 }
 
 
-def with_reference(names: Sequence[str]) -> list[str]:
-    """The names, the reference first, whether or not it was among them."""
+def chosen(workload: Workload, names: Sequence[str] | None) -> list[str]:
+    """The methods to run, the reference among them: those named, or all that take part without being asked."""
+    if names is None:
+        names = [name for name, method in METHODS.items() if method.on_networks or workload != GPT2]
     return list(dict.fromkeys([REFERENCE, *names]))

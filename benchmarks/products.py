@@ -1,7 +1,7 @@
 """In which dtypes a step multiplies matrices."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,10 +35,3 @@ class ProductDtypes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """The share of each dtype, the largest first; empty where nothing was multiplied."""
         total = sum(self._flops.values())
         return {dtype: flops / total for dtype, flops in self._flops.most_common() if flops}
-
-
-def product_dtypes(call: Callable[[], object]) -> dict[str, float]:
-    """Of one execution of `call`, the share of the floating-point operations of matrix products in each dtype."""
-    with ProductDtypes() as counted:
-        call()
-    return counted.shares()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.methods import Method
-from benchmarks.products import product_dtypes
+from benchmarks.products import ProductDtypes
 from benchmarks.workloads import Problem
 from modular_manifolds import Geometry, Stiefel
 
@@ -38,7 +38,13 @@ def assess(method: Method, problem: Problem, lr: float = LR) -> Quality:
     lr A + c lr^3 + ..., is free of weight decay and of the second-order part of any retraction; taken at lr and lr / 2
     (Richardson's extrapolation) it is free of the third-order part, too.
     """
-    far, near = (_half_differences(method, problem, step) for step in (lr, lr / 2))
+    opposite = [-g for g in problem.gradients]
+    with ProductDtypes() as products:
+        end = _end(method, problem.weights, problem.gradients, lr)
+    far = _half_differences(end, _end(method, problem.weights, opposite, lr))
+    near = _half_differences(
+        _end(method, problem.weights, problem.gradients, lr / 2), _end(method, problem.weights, opposite, lr / 2)
+    )
     geometry = Geometry(Stiefel(), method.norm)
     gaps, tangencies = [], []
     each = zip(problem.weights, problem.gradients, problem.bounds(method.norm), far, near, strict=True)
@@ -49,18 +55,12 @@ def assess(method: Method, problem: Problem, lr: float = LR) -> Quality:
         gaps.append(float(((bound - value) / bound).max()))
         off = torch.linalg.matrix_norm(a - tangent) / torch.linalg.matrix_norm(a)
         tangencies.append(float(off.max()))
-    stepper = method.start(problem.weights, problem.gradients, lr)
-    products = product_dtypes(stepper.step)
-    violation = max(float(Stiefel().violation(w).max()) for w in stepper.weights())
-    return Quality(max(gaps), max(tangencies), violation, products)
+    violation = max(float(Stiefel().violation(w).max()) for w in end)
+    return Quality(max(gaps), max(tangencies), violation, products.shares())
 
 
-def _half_differences(method: Method, problem: Problem, lr: float) -> list[Tensor]:
-    ends = [
-        _end(method, problem.weights, gradients, lr)
-        for gradients in (problem.gradients, [-g for g in problem.gradients])
-    ]
-    return [(plus - minus) / 2 for plus, minus in zip(*ends, strict=True)]
+def _half_differences(ends: Sequence[Tensor], opposite_ends: Sequence[Tensor]) -> list[Tensor]:
+    return [(plus - minus) / 2 for plus, minus in zip(ends, opposite_ends, strict=True)]
 
 
 def _end(method: Method, weights: Sequence[Tensor], gradients: Sequence[Tensor], lr: float) -> list[Tensor]:

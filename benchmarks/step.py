@@ -8,10 +8,10 @@ import torch
 from rich.console import Console
 
 from benchmarks.hardware import describe
-from benchmarks.methods import METHODS, REFERENCE, REFERENCE_FP32, with_reference
+from benchmarks.methods import METHODS, REFERENCE, REFERENCE_FP32, chosen
 from benchmarks.quality import Quality, assess
 from benchmarks.timing import Run, Spread, interleaved, ratios, spread
-from benchmarks.workloads import GPT2, Gradients, Problem, Workload
+from benchmarks.workloads import Gradients, Problem, Workload
 
 LR = 1e-3
 SLOW_ROUNDS = 2
@@ -49,13 +49,6 @@ class Row:
         for name in ("seconds", "ratio", "ratio_fp32"):
             row[name] = None if row[name] is None else row[name]._asdict()
         return row
-
-
-def chosen(workload: Workload, methods: Sequence[str] | None) -> list[str]:
-    """The methods to run: those named, or all; of GPT-2, all but the slow ones."""
-    if methods is not None:
-        return with_reference(methods)
-    return with_reference([name for name, method in METHODS.items() if workload != GPT2 or not method.slow])
 
 
 def measure(

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-from rich import box
 from rich.table import Table
 
-from benchmarks.hardware import describe
 from benchmarks.numbers import brief, significant
 from benchmarks.step import Row
-from benchmarks.timing import Spread
+from benchmarks.tables import sections, titled, with_quartiles
 
 _CAPTION = (
     "Ratios are to Muon (as shipped, and in fp32) in the same round, quartiles in brackets. Gap: what the step's "
@@ -25,10 +23,7 @@ def table(rows: Sequence[Row], device: torch.device) -> Table:
     result.add_column("method", no_wrap=True)
     for column in ("pro-\nducts", "ms", "x muon", "x fp32", "gap", "tan-\ngency", "viola-\ntion"):
         result.add_column(column, justify="right", no_wrap=True)
-    for i, row in enumerate(rows):
-        if i == 0 or rows[i - 1].workload != row.workload:
-            result.add_section()
-            result.add_row(f"[bold]{row.workload}[/]")
+    for row in sections(result, rows):
         result.add_row(
             row.method,
             _products(row.quality.products),
@@ -40,27 +35,6 @@ def table(rows: Sequence[Row], device: torch.device) -> Table:
             brief(row.quality.violation),
         )
     return result
-
-
-def titled(what: str, device: torch.device, caption: str) -> Table:
-    """An empty table with the hardware in its title."""
-    hardware = describe(device)
-    return Table(
-        title=f"{what}, on {hardware['device']} ({hardware['cpu']}, {hardware['threads']} threads)",
-        box=box.SIMPLE_HEAD,
-        caption_justify="left",
-        caption=caption,
-        padding=0,
-        pad_edge=False,
-        show_edge=False,
-    )
-
-
-def with_quartiles(ratio: Spread) -> str:
-    """The median, and the quartiles in brackets where there are any."""
-    lower, upper = (significant(x, 2) for x in (ratio.lower, ratio.upper))
-    median = significant(ratio.median)
-    return median if ratio.lower == ratio.upper else f"{median} [dim]({lower}-{upper})[/]"
 
 
 def _products(shares: dict[str, float]) -> str:

@@ -9,10 +9,9 @@ import torch
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.methods import METHODS
-from benchmarks.products import product_dtypes
+from benchmarks.methods import METHODS, chosen
+from benchmarks.products import ProductDtypes
 from benchmarks.quality import assess
-from benchmarks.step import chosen
 from benchmarks.steppers import Layout
 from benchmarks.workloads import GPT2, Gradients, Problem, parse
 from modular_manifolds import Spectral, Stiefel
@@ -82,11 +81,11 @@ def test_a_direction_does_not_depend_on_how_it_is_landed() -> None:
 
 def test_products_are_counted_by_dtype() -> None:
     x = torch.randn(8, 8)
-    assert product_dtypes(lambda: x + x) == {}
-    assert product_dtypes(lambda: [x @ x, x @ x, x.bfloat16() @ x.bfloat16()]) == {
-        "fp32": pytest.approx(2 / 3),
-        "bf16": pytest.approx(1 / 3),
-    }
+    with ProductDtypes() as counted:
+        torch.add(x, x)
+        assert counted.shares() == {}
+        torch.stack([x @ x, x @ x, (x.bfloat16() @ x.bfloat16()).float()])
+    assert counted.shares() == {"fp32": pytest.approx(2 / 3), "bf16": pytest.approx(1 / 3)}
 
 
 def test_every_precision_is_a_method_with_a_promise() -> None:
