@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmarks.commands import memory, riemannian, scaling, step
+from benchmarks.commands import memory, plot, riemannian, scaling, step, train
 
 app = typer.Typer(
     name="benchmarks",
@@ -21,6 +21,8 @@ def root() -> None:
 app.command(epilog=step.EPILOG)(step.step)
 app.command(epilog=memory.EPILOG)(memory.memory)
 app.command(epilog=scaling.EPILOG)(scaling.scaling)
+app.command(epilog=train.EPILOG)(train.train)
+app.command(epilog=plot.EPILOG)(plot.plot)
 app.command(epilog=riemannian.EPILOG)(riemannian.riemannian)
 
 

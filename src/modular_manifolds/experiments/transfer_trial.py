@@ -1,7 +1,7 @@
 """One short training run of the transfer study."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from time import process_time
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
 
 from modular_manifolds.experiments.transfer_methods import METHODS
 from modular_manifolds.experiments.transfer_task import Task
@@ -107,21 +108,29 @@ def train(trial: Trial, task: Task, course: Course, on_step: Callable[[float], N
     losses: list[float] = []
     begin = process_time()
     for step in range(course.steps):
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = trial.lr * (1 - step / course.steps)
-        loss = _loss(model, *task.batch(course.batch_size, generator))
-        losses.append(float(loss.detach()))
+        batch = task.batch(course.batch_size, generator)
+        losses.append(train_step(model, optimizers, trial.lr * (1 - step / course.steps), batch))
         if not math.isfinite(losses[-1]):
             return Outcome(math.inf, math.inf, 1000 * (process_time() - begin) / (step + 1))
+        on_step(losses[-1])
+    seconds = process_time() - begin
+    last = losses[-max(course.steps // _LAST, 1) :]
+    return Outcome(sum(last) / len(last), held_out_loss(model, task), 1000 * seconds / course.steps)
+
+
+def train_step(model: nn.Module, optimizers: Sequence[Optimizer], lr: float, batch: tuple[Tensor, Tensor]) -> float:
+    """One step of every optimizer at this learning rate; the loss before it. No step where that is not finite."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+    loss = _loss(model, *batch)
+    value = float(loss.detach())
+    if math.isfinite(value):
         model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in optimizers:
             optimizer.step()
-        on_step(losses[-1])
-    seconds = process_time() - begin
-    last = losses[-max(course.steps // _LAST, 1) :]
-    return Outcome(sum(last) / len(last), _test_loss(model, task), 1000 * seconds / course.steps)
+    return value
 
 
 def _loss(model: nn.Module, inputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
@@ -130,7 +139,8 @@ def _loss(model: nn.Module, inputs: Tensor, targets: Tensor, reduction: str = "m
 
 
 @torch.no_grad()
-def _test_loss(model: nn.Module, task: Task) -> float:
+def held_out_loss(model: nn.Module, task: Task) -> float:
+    """Mean cross-entropy over what is held out; infinite where it is not finite."""
     total, count = 0.0, 0
     for inputs, targets in task.held_out():
         total += float(_loss(model, inputs, targets, "sum"))
