@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import modular_manifolds as mm
+from modular_manifolds.linalg import GAP
 
 GEOMETRIES = [
     mm.Geometry(mm.Stiefel(2.0), mm.Spectral(), precision="fast"),
@@ -97,13 +98,14 @@ def test_one_broken_matrix_does_not_spoil_its_batch():
         whole = geometry.lmo(w, g)
         g[1, 2, 3] = float("nan")
         a = geometry.lmo(w, g)
-        assert torch.allclose(a[::2], whole[::2], atol=1e-5)
         certificate = geometry.certificate(w, g, a)
-        assert not certificate.gap[::2].isnan().any()
+        assert certificate.gap[::2].max() <= GAP[geometry.precision]
+        if geometry.precision == "exact":
+            assert torch.allclose(a[::2], whole[::2], atol=1e-5)
 
 
 def test_bad_precision_is_refused():
-    with pytest.raises(ValueError, match="'exact' or 'fast'"):
+    with pytest.raises(ValueError, match="'exact', 'balanced', 'fast'"):
         mm.Geometry(mm.Stiefel(), mm.Spectral(), precision="bf16")
 
 

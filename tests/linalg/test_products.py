@@ -18,11 +18,26 @@ def test_a_symmetric_product_is_the_product(monkeypatch, shape, large):
     x = normal(*shape)
     y = x @ (lambda s: s + s.mT)(normal(*shape[:-2], shape[-1], shape[-1], seed=1))
     assert torch.allclose(module.symmetric_product(x, x), x.mT @ x, atol=1e-13)
-    assert torch.equal(module.symmetric_product(x, x), module.symmetric_product(x, x).mT) or large > 1
+    space = torch.empty_like(x.mT @ x)
+    assert module.symmetric_product(x, x, space) is space
+    assert torch.allclose(space, x.mT @ x, atol=1e-13)
     gram = x.mT @ x
     assert torch.allclose(module.symmetric_product(gram, gram), gram @ gram, atol=1e-11)
     assert y.shape == x.shape
     assert torch.allclose(gram_error(x), gram - torch.eye(shape[-1], dtype=x.dtype), atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (2, 3, 5, 5), (1, 1), (0, 0), (0, 4, 4)], ids=str)
+@pytest.mark.parametrize("large", [1, 2**20])
+def test_a_skew_product_is_the_product(monkeypatch, shape, large):
+    monkeypatch.setattr(module, "LARGE", large)
+    x = normal(*shape)
+    x = x - x.mT
+    y = x @ x
+    expected = x @ y + 3 * x
+    assert torch.allclose(module.skew_product(x, y, 3.0), expected, atol=1e-11)
+    space = torch.empty_like(x)
+    assert torch.allclose(module.skew_product(x, y, 3.0, space), expected, atol=1e-11)
 
 
 @pytest.mark.parametrize("batch", [(), (4,), (2, 3)], ids=str)

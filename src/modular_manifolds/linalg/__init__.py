@@ -2,13 +2,15 @@
 
 from modular_manifolds.linalg.checks import check_finite
 from modular_manifolds.linalg.clip import clip_singular_values
+from modular_manifolds.linalg.host import readable
 from modular_manifolds.linalg.inverse_sqrt import inverse_sqrt
 from modular_manifolds.linalg.lifted import lifted
-from modular_manifolds.linalg.msign import msign, msign_skew, newton_schulz_polish
+from modular_manifolds.linalg.msign import msign, msign_skew, nearly_msign_skew, newton_schulz_polish
 from modular_manifolds.linalg.near_polar import near_polar
 from modular_manifolds.linalg.nuclear_norm import nuclear_norm
-from modular_manifolds.linalg.precision import Precision, check_precision, working_dtype
-from modular_manifolds.linalg.products import add_product, gram_error
+from modular_manifolds.linalg.orthonormality import looks_orthonormal
+from modular_manifolds.linalg.precision import GAP, Precision, check_precision, working_dtype
+from modular_manifolds.linalg.products import add_product, gram_error, symmetric_product
 from modular_manifolds.linalg.rotations import rotation_exp, rotation_log
 from modular_manifolds.linalg.scaling import drop_rounding, largest_entry, length, normalise, rounding
 from modular_manifolds.linalg.spectral_norm import spectral_norm
@@ -19,6 +21,7 @@ from modular_manifolds.linalg.thin_svd import thin_svd
 from modular_manifolds.linalg.turn import turn
 
 __all__ = [
+    "GAP",
     "Precision",
     "add_product",
     "apply_to_eigenvalues",
@@ -32,12 +35,15 @@ __all__ = [
     "largest_entry",
     "length",
     "lifted",
+    "looks_orthonormal",
     "msign",
     "msign_skew",
     "near_polar",
+    "nearly_msign_skew",
     "newton_schulz_polish",
     "normalise",
     "nuclear_norm",
+    "readable",
     "rotation_exp",
     "rotation_log",
     "rounding",
@@ -46,6 +52,7 @@ __all__ = [
     "spectral_norm",
     "spectral_norm_bound",
     "sym",
+    "symmetric_product",
     "thin_svd",
     "turn",
     "working_dtype",

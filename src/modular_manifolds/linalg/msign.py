@@ -1,18 +1,40 @@
 """The matrix sign in the sense of the polar factor: msign(U S V^T) = U V^T, zero on the null space."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from modular_manifolds.linalg.checks import check_matrix
-from modular_manifolds.linalg.polar_express import Quintic, schedule
-from modular_manifolds.linalg.precision import Precision
+from modular_manifolds.linalg.host import readable
+from modular_manifolds.linalg.polar_express import Quintic, Schedule, schedule, schedule_of_length
+from modular_manifolds.linalg.precision import GAP, Precision
+from modular_manifolds.linalg.products import add_product, skew_product, symmetric_product
 from modular_manifolds.linalg.scaling import largest_entry
 from modular_manifolds.linalg.symmetry import skew
 
 REJECT: Quintic = (0.0, 5 / 2, -3 / 2)
 """p(x) = (5 x^3 - 3 x^5) / 2: keeps 1, with p(1 - d) = 1 - 7.5 d^2, and takes rounding noise on the null space to its
 cube. The iterations before amplify that noise as they amplify the small singular values."""
+
+LENGTHS = range(3, 10)
+"""Quintics to begin with, if a gap is all that is asked for."""
+
+FLOAT32, FLOAT64 = (1e-5, 1e-6), (1e-12, 1e-14)
+"""Smallest relative singular value that is resolved, and how far from 1 it may end."""
+
+SMALL = 128
+"""Size below which products are so cheap that their number hardly counts."""
+
+BFLOAT16_FLOOR = 2e-5
+"""Relative singular values below this are not sought in bfloat16, even where its rounding would leave them."""
+
+Step = Callable[
+    [Float[Tensor, "*b m n"], Float[Tensor, "*b n n"], float, Float[Tensor, "*b m n"] | None], Float[Tensor, "*b m n"]
+]
+"""(x, y, a, space) -> a x + x y, in `space` where that saves an allocation."""
 
 
 def msign(
@@ -27,9 +49,12 @@ def msign(
     Args:
         x: matrices in the last two axes, of any scale; tall, square or wide.
         precision: `exact` is accurate to about 1e-6 in float32 and 1e-14 in float64; singular values below 1e-5
-            (float32) or 1e-12 (float64) times the Schatten-4 norm of x count as zero, with a soft edge. `fast`
-            multiplies in bfloat16, accurate to about 1e-2; singular values below 1e-3 of the norm are at the mercy
-            of its rounding, and may end anywhere in [0, 1].
+            (float32) or 1e-12 (float64) times the Schatten-8 norm of x count as zero, with a soft edge. `balanced` and
+            `fast` promise <x, msign(x)> >= (1 - gap) ||x||_nuclear, with a gap of 1e-2 and 5e-2, from as few products
+            in bfloat16 as that takes for the x at hand, small singular values being left between 0 and 1; where
+            rounding to bfloat16 may cost more, they are `exact`. That is decided by numbers read on the host, if that
+            is a CPU; on accelerators, and when compiled, the products are as many as a floor of 2e-5 (3e-4 for `fast`)
+            takes, and always in bfloat16.
         check: raise if x has a NaN or an Inf (reads one flag on the host).
         name: what to call x in that error.
 
@@ -43,11 +68,9 @@ def msign(
     dtype = check_matrix(x, precision, check, name)
     if x.shape[-2] < x.shape[-1]:
         return msign(x.mT, precision).mT
-    unit = x.to(dtype) / largest_entry(x.to(dtype))
-    if precision == "fast":
-        return _compose(unit.bfloat16(), schedule(1e-3, 1e-2, margin=0.02)).to(x.dtype)
-    floor, tolerance = (1e-12, 1e-14) if dtype == torch.float64 else (1e-5, 1e-6)
-    return _compose(unit, (*schedule(floor, (tolerance / 7.5) ** 0.5), REJECT)).to(x.dtype)
+    unit = _unit(x, dtype)
+    found = None if precision == "exact" else _quick_sign(unit, precision, _general_step)
+    return (_full_sign(unit, _general_step) if found is None else found).to(x.dtype)
 
 
 def msign_skew(
@@ -59,9 +82,45 @@ def msign_skew(
 ) -> Float[Tensor, "*b n n"]:
     """msign of a skew-symmetric x, itself skew-symmetric to the last bit. Arguments and errors as for `msign`.
 
-    msign maps skew matrices to skew ones; only rounding leaves that space, and it is taken out at the end.
+    msign maps skew matrices to skew ones; only rounding leaves that space, and it is taken out at the end. All products
+    on the way are symmetric or skew, too, and need less than the work of general ones.
     """
-    return skew(msign(x, precision, check=check, name=name))
+    dtype = check_matrix(x, precision, check, name)
+    unit = _unit(x, dtype)
+    found = None if precision == "exact" else _quick_sign(unit, precision, skew_product)
+    return skew(_full_sign(unit, skew_product) if found is None else found).to(x.dtype)
+
+
+def nearly_msign_skew(
+    x: Float[Tensor, "*b n n"],
+    precision: Precision,
+    size: Float[Tensor, "*b"] | None = None,
+    inverse_squares: Float[Tensor, "*b"] | None = None,
+) -> Float[Tensor, "*b n n"] | None:
+    """`msign_skew` as far as a direction needs it: <x, y> >= (1 - gap) ||x||_nuclear with the gap of `precision`.
+
+    For `exact` in float32, with singular values too small to matter left between 0 and 1. For the others in bfloat16,
+    and returned so, or None where that cannot promise the gap.
+
+    Args:
+        x: skew-symmetric matrices, of a scale at which squares neither over- nor underflow.
+        precision: what is promised.
+        size: Frobenius norm of what x was computed from, if that was in bfloat16: it has left its rounding in x.
+        inverse_squares: the sum of 1 / s^2 over the singular values s of x, if that is known: a better guess of how
+            many products are needed.
+    """
+    if precision != "exact":
+        found = _quick_sign(x, precision, skew_product, size, inverse_squares)
+        return None if found is None else skew(found)
+    if x.dtype == torch.float64 or x.shape[-1] < SMALL or not readable(x):
+        return msign_skew(x)
+    budget = 0.75 * GAP["exact"]
+    start = _Start.of(x, scratch=False)
+    floor, steps = start.schedule(budget, 2e-5, 1e-3, inverse_squares)
+    y = _compose(start, steps, skew_product)
+    if not _at_most(budget, _unresolved(y, floor, _inner(start.x, y))):
+        y = _apply(y, (*schedule(FLOAT32[0] / floor, (FLOAT32[1] / 7.5) ** 0.5), REJECT), skew_product)
+    return skew(y)
 
 
 def newton_schulz_polish(x: Float[Tensor, "*b m n"], gram_error: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b m n"]:
@@ -72,19 +131,170 @@ def newton_schulz_polish(x: Float[Tensor, "*b m n"], gram_error: Float[Tensor, "
     return x + x @ (0.375 * (gram_error @ gram_error) - 0.5 * gram_error)
 
 
-def _compose(x: Float[Tensor, "*b m n"], steps: tuple[Quintic, ...]) -> Float[Tensor, "*b m n"]:
-    """Apply odd quintics in turn to the singular values of a tall x with entries of at most 1."""
-    if x.numel() == 0:
-        return x
-    batch, (m, n) = x.shape[:-2], x.shape[-2:]
-    x = x.reshape(-1, m, n)
-    gram = x.mT @ x
-    # ||x^T x||_F^(1/2), the Schatten-4 norm, is at most n^(1/4) times the spectral norm, and the Gram is needed anyway
-    bound = torch.linalg.matrix_norm(gram.float() if gram.dtype == torch.bfloat16 else gram, keepdim=True).sqrt()
-    bound = bound.masked_fill(bound == 0, 1.0)
-    x, gram = (x / bound).to(x.dtype), (gram / bound**2).to(x.dtype)
-    for i, (a, b, c) in enumerate(steps):
-        if i > 0:
-            gram = x.mT @ x
-        x = torch.baddbmm(x, x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), beta=a)
-    return x.reshape(*batch, m, n)
+def _quick_sign(
+    x: Float[Tensor, "*b m n"],
+    precision: Precision,
+    step: Step,
+    size: Float[Tensor, "*b"] | None = None,
+    inverse_squares: Float[Tensor, "*b"] | None = None,
+) -> Float[Tensor, "*b m n"] | None:
+    """msign of a tall x, in bfloat16; None where that cannot promise the gap."""
+    budget = GAP[precision]
+    start = _Start.of(x.bfloat16(), scratch=x.dtype != torch.bfloat16)
+    if not readable(x):
+        return _compose(start, schedule_of_length(9 if precision == "balanced" else 7, 2e-3, 0.01).steps, step)
+    norm = torch.linalg.matrix_norm(x.float()) if size is None else size
+    floor, steps = start.schedule(budget, 2e-3, 0.01, inverse_squares)
+    y = _compose(start, steps, step)
+    while True:
+        value = _inner(start.x, y)
+        rounding = _rounding(norm / start.bound, value, x.shape[-1])
+        if _at_most(budget, rounding + _unresolved(y, floor, value)):
+            return y
+        if floor < BFLOAT16_FLOOR or not _at_most(budget, rounding):
+            return None
+        more = schedule_of_length(LENGTHS[0], 2e-3, 0.01)
+        floor *= more.floor
+        y = _apply(y, more.steps, step)
+
+
+def _full_sign(x: Float[Tensor, "*b m n"], step: Step) -> Float[Tensor, "*b m n"]:
+    """msign of a tall x, which is overwritten, as exactly as its dtype allows."""
+    floor, tolerance = FLOAT64 if x.dtype == torch.float64 else FLOAT32
+    return _compose(_Start.of(x, scratch=True), (*schedule(floor, (tolerance / 7.5) ** 0.5), REJECT), step)
+
+
+class _Start(NamedTuple):
+    """x, x^T x and its square, for an x divided by the eighth root of ||(x^T x)^2||_F^2, its Schatten-8 norm.
+
+    That bounds the largest singular value, for n equal ones n^(1/8)-fold, and costs nothing: the first step needs both
+    matrices.
+    """
+
+    x: Float[Tensor, "*b m n"]
+    gram: Float[Tensor, "*b n n"]
+    square: Float[Tensor, "*b n n"]
+    bound: Float[Tensor, "*b"]
+    """What x was divided by."""
+    spread: Float[Tensor, "*b"]
+    """n ||x||_8 ||x||_4^2 / (2 ||x||_2^3) in Schatten norms: a floor of 1 over this loses next to nothing.
+
+    ||x||_2^3 / ||x||_4^2 is at most the nuclear norm (Hoelder), and n / 2 times the floor bounds what is lost."""
+
+    @classmethod
+    def of(cls, x: Float[Tensor, "*b m n"], scratch: bool) -> "_Start":
+        """Of a tall x, which may be overwritten if it is only `scratch`."""
+        gram = symmetric_product(x, x)
+        # divided by ||x||_F^2, as squares of squares could overflow
+        trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1, dtype=_wide(x))
+        trace = trace.masked_fill(trace == 0, 1.0)
+        gram = gram.div_(_as(trace, gram))
+        square = symmetric_product(gram, gram)
+        fourth = _inner(gram, gram).sqrt()
+        eighth = _inner(square, square) ** (1 / 8)
+        eighth = eighth.masked_fill(eighth == 0, 1.0)
+        bound = trace.sqrt() * eighth
+        spread = x.shape[-1] * eighth * fourth / 2
+        x = x.div_(_as(bound, x)) if scratch else x / _as(bound, x)
+        return cls(x, gram.div_(_as(eighth**2, gram)), square.div_(_as(eighth**4, square)), bound, spread)
+
+    def schedule(
+        self, gap: float, tolerance: float, margin: float, inverse_squares: Float[Tensor, "*b"] | None
+    ) -> Schedule:
+        """The shortest that is likely to lose less than `gap`, by rules of thumb.
+
+        Spectra have fewer values the smaller they are, so that what is lost falls like the square of the floor at
+        least. Where the sum of 1 / s^2 is known, no more than floor^2 times that are below the floor, and what they
+        lose falls like its cube.
+        """
+        spread, cubic = (float(guess.max()) if guess.numel() else 0.0 for guess in self._guesses(inverse_squares))
+        for length in LENGTHS:
+            found = schedule_of_length(length, tolerance, margin)
+            if (found.floor * spread) ** 2 <= 4 * gap or found.floor**3 * cubic <= 10 * gap:
+                break
+        return found
+
+    def _guesses(self, inverse_squares: Float[Tensor, "*b"] | None) -> tuple[Tensor, Tensor]:
+        """`spread`, and what the floor's cube is to be multiplied with."""
+        if inverse_squares is None:
+            return self.spread, torch.full_like(self.spread, torch.inf)
+        return self.spread, self.spread * inverse_squares * self.bound**2 / (2 * self.x.shape[-1])
+
+
+def _compose(start: _Start, steps: tuple[Quintic, ...], step: Step) -> Float[Tensor, "*b m n"]:
+    """Apply odd quintics in turn to the singular values of a tall x. Uses up the matrices of `start` but x."""
+    a, b, c = steps[0]
+    x = step(start.x, start.square.mul_(c).add_(start.gram, alpha=b), a, None)
+    return _apply(x, steps[1:], step, start.gram, start.square)
+
+
+def _apply(
+    x: Float[Tensor, "*b m n"],
+    steps: tuple[Quintic, ...],
+    step: Step,
+    gram: Float[Tensor, "*b n n"] | None = None,
+    square: Float[Tensor, "*b n n"] | None = None,
+) -> Float[Tensor, "*b m n"]:
+    """The same, of an x that is used up; the Gram matrices are space to work in."""
+    space = None
+    for a, b, c in steps:
+        gram = symmetric_product(x, x, gram)
+        square = symmetric_product(gram, gram, square)
+        x, space = step(x, square.mul_(c).add_(gram, alpha=b), a, space), x
+    return x
+
+
+def _general_step(
+    x: Float[Tensor, "*b m n"], y: Float[Tensor, "*b n n"], a: float, space: Float[Tensor, "*b m n"] | None
+) -> Float[Tensor, "*b m n"]:
+    return add_product(x, x, y, beta=a, space=space)
+
+
+def _unresolved(y: Float[Tensor, "*b m n"], floor: float, value: Float[Tensor, "*b"]) -> Tensor:
+    """Bound on the nuclear norm that singular values below `floor` hide, over `value`.
+
+    Such a value s has ended as some p >= s / floor. It lacks s (1 - p) <= floor p (1 - p) <= floor (1 - p^2) / 2, and
+    the sum of 1 - p^2 is n - ||y||_F^2.
+    """
+    missing = (y.shape[-1] - _inner(y, y)).clamp(min=0)
+    return _over(floor / 2 * missing, value)
+
+
+def _rounding(norm: Float[Tensor, "*b"], value: Float[Tensor, "*b"], n: int) -> Tensor:
+    """What the rounding of bfloat16 costs of `value`, for an x of this Frobenius norm.
+
+    eps (1/2 + sqrt(n) ||x||_F / (8 ||x||_nuclear)), up to twice what was measured on flat, random, power-law,
+    exponential and two-level spectra: about eps / 2 of any matrix, and of those with a few large singular values among
+    many small ones, in which it makes noise, some more.
+    """
+    eps = torch.finfo(torch.bfloat16).eps
+    return eps / 2 + _over(eps / 8 * n**0.5 * norm, value)
+
+
+def _over(x: Tensor, value: Tensor) -> Tensor:
+    """x / value; 0 where both are, and infinite where x alone is not."""
+    return (x / value.clamp(min=0)).masked_fill(x == 0, 0.0)
+
+
+def _at_most(bound: float, x: Tensor) -> bool:
+    """Whether all are, a NaN in the input passing for one: more effort would not help it."""
+    return not bool((x > bound).any())
+
+
+def _inner(x: Float[Tensor, "*b m n"], y: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
+    """<x, y>. Products in bfloat16 round up as often as down, and are summed in float32."""
+    return (x * y).sum((-2, -1), dtype=_wide(x))
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    return torch.float32 if x.dtype == torch.bfloat16 else x.dtype
+
+
+def _unit(x: Float[Tensor, "*b m n"], dtype: torch.dtype) -> Float[Tensor, "*b m n"]:
+    """A copy with entries of at most 1."""
+    wide = x.to(dtype)
+    return wide / largest_entry(wide)
+
+
+def _as(scale: Float[Tensor, "*b"], x: Float[Tensor, "*b m n"]) -> Tensor:
+    return scale[..., None, None].to(x.dtype)

@@ -8,6 +8,7 @@ polynomial is divided by its own maximum: every singular value then stays in [0,
 
 from functools import cache
 from math import prod
+from typing import NamedTuple
 
 Quintic = tuple[float, float, float]
 """(a, b, c) of p(x) = a x + b x^3 + c x^5."""
@@ -51,6 +52,29 @@ def _equioscillate(points: tuple[float, ...]) -> tuple[Quintic, float]:
     first = (q[1] - q[0]) / (y[1] - y[0])
     second = ((q[2] - q[1]) / (y[2] - y[1]) - first) / (y[2] - y[0])
     return (q[0] - y[0] * (first - y[1] * second), first - (y[0] + y[1]) * second, second), abs(e)
+
+
+class Schedule(NamedTuple):
+    """Quintics, and the smallest value that they are sure to carry to within their tolerance of 1.
+
+    A value x below the floor ends no lower than x / floor, up to the tolerance: that is how much of it is resolved.
+    """
+
+    floor: float
+    steps: tuple[Quintic, ...]
+
+
+@cache
+def schedule_of_length(length: int, tolerance: float, margin: float) -> Schedule:
+    """The schedule of that many quintics, at least 3, with the lowest floor; arguments as for `schedule`."""
+    low, high = -16.0, -0.1  # powers of 10
+    for _ in range(40):
+        middle = (low + high) / 2
+        if len(schedule(10**middle, tolerance, margin)) > length:
+            low = middle
+        else:
+            high = middle
+    return Schedule(10**high, schedule(10**high, tolerance, margin))
 
 
 @cache

@@ -1,11 +1,16 @@
 """How accurately, and in which dtype, a matrix function is evaluated."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, get_args
 
 import torch
 
-Precision = Literal["exact", "fast"]
-"""`exact`: the input's own float32 or float64 (lower dtypes are lifted to float32). `fast`: bfloat16 products."""
+Precision = Literal["exact", "balanced", "fast"]
+"""`exact`: products in the input's own float32 or float64 (lower dtypes are lifted to float32). `balanced` and `fast`:
+in bfloat16, as few as promise the gap below; where bfloat16 cannot promise it, as `exact`."""
+
+GAP: Mapping[Precision, float] = {"exact": 1e-4, "balanced": 1e-2, "fast": 5e-2}
+"""How far a direction may stay below steepest descent, relative to it: what each promises in float32."""
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -21,5 +26,6 @@ def working_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def check_precision(precision: Precision) -> None:
     """Raise ValueError unless `precision` is one of the policies above."""
-    if precision not in ("exact", "fast"):
-        raise ValueError(f"precision must be 'exact' or 'fast', got {precision!r}")
+    if precision not in get_args(Precision):
+        names = ", ".join(map(repr, get_args(Precision)))
+        raise ValueError(f"precision must be one of {names}, got {precision!r}")

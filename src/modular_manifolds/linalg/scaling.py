@@ -4,11 +4,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from modular_manifolds.linalg.host import readable
 from modular_manifolds.linalg.precision import working_dtype
 
 Axes = int | tuple[int, ...]
 
 MATRIX = (-2, -1)
+
+SAFE = 1e-15
+"""Lengths above this and below its inverse come from squares that neither under- nor overflow."""
 
 
 def largest_entry(x: Float[Tensor, "*b m n"], axes: Axes = MATRIX) -> Float[Tensor, "*b 1 1"]:
@@ -21,6 +25,11 @@ def largest_entry(x: Float[Tensor, "*b m n"], axes: Axes = MATRIX) -> Float[Tens
 
 def length(x: Float[Tensor, "*b m n"], axes: Axes = MATRIX) -> Float[Tensor, "*b 1 1"]:
     """Euclidean length over `axes`, which are kept."""
+    if readable(x) and x.numel():
+        plain = torch.linalg.vector_norm(x, dim=axes, keepdim=True)
+        low, high = (float(end) for end in plain.aminmax())
+        if low > SAFE and high < 1 / SAFE:
+            return plain
     top = largest_entry(x, axes)
     return top * torch.linalg.vector_norm(x / top, dim=axes, keepdim=True)
 
@@ -38,7 +47,8 @@ def drop_rounding(t: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], axes: 
     A direction is t divided by its length: without this, a gradient that is normal to the manifold would send the
     weights off, at full speed, in the direction of its own rounding.
     """
-    return t.masked_fill(length(t, axes) <= rounding(g.shape, g.dtype) * length(g, axes), 0.0)
+    small = length(t, axes) <= rounding(g.shape, g.dtype) * length(g, axes)
+    return t if readable(t) and not bool(small.any()) else t.masked_fill(small, 0.0)
 
 
 def rounding(shape: torch.Size, dtype: torch.dtype) -> float:

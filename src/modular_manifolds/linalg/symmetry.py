@@ -6,12 +6,12 @@ from torch import Tensor
 
 def sym(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
     """(x + x^T) / 2."""
-    return (x + _transposed(x)) / 2
+    return (x + _transposed(x)).div_(2)
 
 
 def skew(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
     """(x - x^T) / 2, skew-symmetric to the last bit."""
-    return (x - _transposed(x)) / 2
+    return (x - _transposed(x)).div_(2)
 
 
 def _transposed(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:

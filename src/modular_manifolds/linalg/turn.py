@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from modular_manifolds.linalg.near_polar import near_polar
+from modular_manifolds.linalg.orthonormality import looks_orthonormal
 from modular_manifolds.linalg.products import add_product
 
 QUARTIC = 3 / 8 - sqrt(1 / 8)
@@ -38,16 +39,4 @@ def turn(x: Float[Tensor, "*b n n"], k: Float[Tensor, "*b n n"]) -> Float[Tensor
     for _ in range(halvings):
         change = add_product(2 * change, change, change)
     y = add_product(x, x, change)
-    return y if _looks_orthogonal(y, 4 * eps) else near_polar(y)
-
-
-def _looks_orthogonal(x: Float[Tensor, "*b n n"], tolerance: float) -> bool:
-    """Whether ||x^T x - I|| is below tolerance sqrt(n), in the Frobenius norm, by what x^T x does to one vector.
-
-    Rounding knows nothing of that vector, so that the estimate is good to a factor 1 + O(1 / sqrt(n)). In float64, as
-    the rounding of these two products would hide what is looked for.
-    """
-    exact = x.double()
-    probe = torch.arange(x.shape[-1], dtype=exact.dtype, device=x.device).cos().unsqueeze(-1)
-    off = exact.mT @ (exact @ probe) - probe
-    return bool(torch.linalg.vector_norm(off, dim=-2).amax() <= tolerance * torch.linalg.vector_norm(probe))
+    return y if looks_orthonormal(y, 4 * eps) else near_polar(y)

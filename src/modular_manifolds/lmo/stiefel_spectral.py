@@ -7,7 +7,7 @@ the skew part of that completion has no larger norm. So the LMO over tangent vec
     A = -Omega W / r,    Omega = msign(skew(G W^T)),    -<G, A> = ||skew(G W^T)||_nuclear / r.
 
 skew(G W^T) has rank at most 2n and acts on the span of [W, G] alone. Where m > 2n, everything is done in an orthonormal
-basis of that span, in which W and G are 2n x n: the same formula, with nothing to invert when G is rank-deficient.
+basis of that span, in which W and G are 2n x n: the same formula, see `Frame`.
 """
 
 from math import ceil, pi, sin
@@ -16,13 +16,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import Precision, drop_rounding, msign_skew, nuclear_norm, skew
+from modular_manifolds.linalg import (
+    Precision,
+    add_product,
+    drop_rounding,
+    looks_orthonormal,
+    nearly_msign_skew,
+    nuclear_norm,
+    readable,
+)
+from modular_manifolds.lmo.span import Frame, Grams, Span, Whole
 from modular_manifolds.lmo.table import bounds, directions, landings
 from modular_manifolds.manifolds import Stiefel
 from modular_manifolds.norms import Spectral
 
 LARGEST_TURN = 0.5
-"""Radians turned between two polishes."""
+"""Radians turned at once: what that leaves of w^T w = I is small enough to be polished away."""
+
+MOST_POLISHES = 3
+"""Each cubes what is off, or nearly."""
 
 
 @directions.register(
@@ -35,9 +47,10 @@ def stiefel_spectral(
     manifold: Stiefel, norm: Spectral, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision
 ) -> Float[Tensor, "*b m n"]:
     """-msign(skew(g w^T)) w / r: tangent to rounding, however rough the msign."""
-    tall_w, tall_g, basis = _reduce(w, g)
-    a = _generator(tall_w, tall_g, precision) @ tall_w
-    return _restore(a, w, basis) * (-norm.unit(w.shape) / manifold.radius)
+    scale = -norm.unit(w.shape)
+    if w.shape[-2] < w.shape[-1]:
+        return _turn(manifold, w.mT, g.mT, precision).mT * scale
+    return _turn(manifold, w, g, precision) * scale
 
 
 @landings.register(Stiefel, Spectral)
@@ -49,32 +62,17 @@ def stiefel_spectral_landing(
     lr: float | Tensor,
     precision: Precision,
 ) -> Float[Tensor, "*b m n"]:
-    """exp(-t Omega) w, a rotation by the angle t = lr / r, and a Newton-Schulz polish against drift.
+    """exp(-t Omega) w, a rotation by the angle t = lr / r, and a Newton-Schulz polish where it is needed.
 
     As Omega^3 = -Omega, exp(-t Omega) = I - sin(t) Omega + (1 - cos(t)) Omega^2: no second matrix function. Singular
     values that the msign left between 0 and 1 put w^T w off by at most t^4 / 16, which the polish cubes; so a large
-    angle is turned in parts. An lr on an accelerator is not read, and turned in one.
+    angle is turned in parts. On accelerators nothing is read, neither lr, which is turned in one, nor w^T w, which is
+    polished in every step.
     """
     scale = norm.unit(w.shape) / manifold.radius
-    sine: float | Tensor
-    versine: float | Tensor
-    if isinstance(lr, Tensor) and lr.device.type != "cpu":
-        parts = 1
-        sine, versine = (lr * scale).sin(), 2 * (lr * scale / 2).sin() ** 2
-    else:
-        t = float(lr) * scale % (2 * pi)  # a full turn changes nothing
-        parts = max(1, ceil(t / LARGEST_TURN))
-        sine, versine = sin(t / parts), 2 * sin(t / parts / 2) ** 2
-    tall_w, tall_g, basis = _reduce(w, g)
-    omega = _generator(tall_w, tall_g, precision)
-    moved = tall_w
-    for part in range(parts):
-        if part > 0:
-            moved = manifold.polish(moved)
-        turn = omega @ moved
-        moved = moved - sine * turn + versine * (omega @ turn)
-    # as a correction to w, so that small steps are not rounded away in the change of basis
-    return manifold.polish(w + _restore(moved - tall_w, w, basis))
+    if w.shape[-2] < w.shape[-1]:
+        return _turned(manifold, w.mT, g.mT, lr, scale, precision).mT
+    return _turned(manifold, w, g, lr, scale, precision)
 
 
 @bounds.register(Stiefel, Spectral)
@@ -83,33 +81,105 @@ def stiefel_spectral_bound(
 ) -> Float[Tensor, "*b"]:
     """||skew(g w^T)||_nuclear / r, from the singular values of the small matrix in an orthonormal basis of [w, g]."""
     tall_w, tall_g = (w, g) if w.shape[-2] >= w.shape[-1] else (w.mT, g.mT)
-    r = torch.linalg.qr(torch.cat([tall_w, tall_g], -1), mode="r").R
-    r_w, r_g = r.split(tall_w.shape[-1], -1)
-    return nuclear_norm(skew(r_g @ r_w.mT)) * (norm.unit(w.shape) / manifold.radius)
+    return nuclear_norm(Span.of(_unit(manifold, tall_w), tall_g).generator) * norm.unit(w.shape)
 
 
-def _reduce(
-    w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"]
-) -> tuple[Float[Tensor, "*b k n"], Float[Tensor, "*b k n"], Float[Tensor, "*b m k"] | None]:
-    """w and g made tall, in coordinates of a basis of their span where that is the smaller space."""
-    if w.shape[-2] < w.shape[-1]:
-        w, g = w.mT, g.mT
-    m, n = w.shape[-2:]
-    if m <= 2 * n:
-        return w, g, None
-    basis, r = torch.linalg.qr(torch.cat([w, g], -1))
-    return r[..., :n], r[..., n:], basis
+def _turn(
+    manifold: Stiefel, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision
+) -> Float[Tensor, "*b m n"]:
+    """Omega w / r for a tall w."""
+    frame, omega = _solve(_unit(manifold, w), g, precision)
+    turn = frame.act(frame.columns(omega).to(w.dtype))
+    # Grams know w^T w = I only as well as w does
+    return manifold.to_tangent(w, turn) if isinstance(frame, Grams) else turn
 
 
-def _restore(
-    x: Float[Tensor, "*b k n"], like: Float[Tensor, "*b m n"], basis: Float[Tensor, "*b m k"] | None
-) -> Tensor:
-    """Undo `_reduce`: from coordinates back to the shape of `like`."""
-    tall = x if basis is None else basis @ x
-    return tall if like.shape[-2] >= like.shape[-1] else tall.mT
+def _turned(
+    manifold: Stiefel,
+    w: Float[Tensor, "*b m n"],
+    g: Float[Tensor, "*b m n"],
+    lr: float | Tensor,
+    scale: float,
+    precision: Precision,
+) -> Float[Tensor, "*b m n"]:
+    """A tall w turned by the angle lr scale."""
+    parts = 1
+    sine: float | Tensor
+    versine: float | Tensor
+    if isinstance(lr, Tensor) and lr.device.type != "cpu":
+        sine, versine = (lr * scale).sin(), 2 * (lr * scale / 2).sin() ** 2
+    else:
+        t = float(lr) * scale % (2 * pi)  # a full turn changes nothing
+        parts = max(1, ceil(t / LARGEST_TURN))
+        sine, versine = sin(t / parts), 2 * sin(t / parts / 2) ** 2
+    frame, omega = _solve(_unit(manifold, w), g, precision, large=parts > 1)
+    # a correction to w, so that small steps are not rounded away
+    change = _rotation(frame, omega, sine, versine, parts).to(w.dtype)
+    new = frame.act(change, onto=w, scale=manifold.radius)
+    if not readable(new):
+        return manifold.polish(new)
+    for _ in range(MOST_POLISHES):
+        if looks_orthonormal(_unit(manifold, new), 4 * torch.finfo(w.dtype).eps):
+            break
+        new = manifold.polish(new)
+    return new
 
 
-def _generator(w: Float[Tensor, "*b k n"], g: Float[Tensor, "*b k n"], precision: Precision) -> Float[Tensor, "*b k k"]:
-    """Omega = msign(skew(g w^T)), skew to the last bit; zero where g is normal to the manifold."""
-    product = g @ w.mT
-    return msign_skew(drop_rounding(skew(product), product), precision)
+def _rotation(
+    frame: Frame, omega: Float[Tensor, "*b k k"], sine: float | Tensor, versine: float | Tensor, parts: int
+) -> Float[Tensor, "*b k j"]:
+    """exp(-t Omega) - I = -sin(t) Omega + (1 - cos(t)) Omega^2, `parts` times over: of it, the frame's columns.
+
+    I + Omega^2 is nearly zero, so that little is lost by computing it in bfloat16, where Omega is.
+    """
+    columns = omega if parts > 1 else frame.columns(omega)
+    eye = torch.eye(*columns.shape[-2:], dtype=omega.dtype, device=omega.device).expand(columns.shape)
+    rest = add_product(eye, omega, columns)
+    rest = rest.float() if rest.dtype == torch.bfloat16 else rest
+    change = rest.mul_(versine).sub_(columns * sine)
+    change.diagonal(dim1=-2, dim2=-1).sub_(versine)
+    if parts == 1:
+        return change
+    eye = eye.to(change.dtype)
+    total = turn = eye + change
+    for _ in range(1, parts):
+        total = Stiefel().polish(turn @ total)
+    return frame.columns(total - eye)
+
+
+def _solve(
+    w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision, large: bool = False
+) -> tuple[Frame, Float[Tensor, "*b k k"]]:
+    """A frame for a tall orthonormal w, and Omega in it: skew to the last bit, zero where g is normal.
+
+    Omega is in bfloat16 where that is all its precision. For a large turn the frame is orthonormal to rounding.
+    """
+    frame: Frame
+    if w.shape[-2] <= 2 * w.shape[-1]:
+        if precision != "exact":
+            frame = Whole.of(w, g, torch.bfloat16)
+            # what w and g lose by that is of the size of g, also where its tangent part is small
+            omega = nearly_msign_skew(frame.generator, precision, torch.linalg.matrix_norm(g))
+            if omega is not None:
+                return frame, omega
+        frame = Whole.of(w, g, w.dtype)
+        return frame, _exactly(drop_rounding(frame.generator, g))
+    # float64 is the reference, and accelerators do not tell whether Grams are exact
+    slow = large or (precision == "exact" and (w.dtype == torch.float64 or not readable(w)))
+    grams = None if slow else Grams.of(w, g, precision)
+    if grams is None:
+        frame = Span.of(w, g)
+        return frame, _exactly(drop_rounding(frame.generator, g))
+    generator = drop_rounding(grams.generator, g)
+    omega = nearly_msign_skew(generator, precision, inverse_squares=grams.inverse_squares())
+    return grams, _exactly(generator) if omega is None else omega
+
+
+def _exactly(generator: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k k"]:
+    omega = nearly_msign_skew(generator, "exact")
+    assert omega is not None, "only bfloat16 can be too coarse"
+    return omega
+
+
+def _unit(manifold: Stiefel, w: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
+    return w if manifold.radius == 1 else w / manifold.radius

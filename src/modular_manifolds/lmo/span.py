@@ -1,0 +1,136 @@
+"""Coordinates in which steepest descent on the Stiefel manifold is a problem of size min(m, 2n).
+
+Everything happens in the span of w and g, both m x n with m >= n and w^T w = I. A `Frame` is a basis of a space that
+holds both, knows skew(g w^T) in it, and lets k x k matrices act on w.
+"""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from modular_manifolds.linalg import GAP, Precision, add_product, readable, skew, symmetric_product
+
+
+class Frame(Protocol):
+    """An orthonormal basis of k vectors, not always spelled out."""
+
+    @property
+    def generator(self) -> Float[Tensor, "*b k k"]:
+        """skew(g w^T), skew to the last bit."""
+        ...
+
+    def columns(self, c: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k j"]:
+        """Those that act on w."""
+        ...
+
+    def act(
+        self, c: Float[Tensor, "*b k j"], onto: Float[Tensor, "*b m n"] | None = None, scale: float = 1.0
+    ) -> Float[Tensor, "*b m n"]:
+        """scale c w, added to a copy of `onto` if there is one; of c only its `columns`."""
+        ...
+
+
+class Whole(NamedTuple):
+    """All m dimensions, for m <= 2n."""
+
+    generator: Float[Tensor, "*b m m"]
+    w: Float[Tensor, "*b m n"]
+
+    @classmethod
+    def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], dtype: torch.dtype) -> "Whole":
+        """With a generator computed in `dtype`."""
+        return cls(skew(g.to(dtype) @ w.to(dtype).mT), w)
+
+    def columns(self, c: Float[Tensor, "*b m m"]) -> Float[Tensor, "*b m m"]:
+        return c
+
+    def act(
+        self, c: Float[Tensor, "*b m m"], onto: Float[Tensor, "*b m n"] | None = None, scale: float = 1.0
+    ) -> Float[Tensor, "*b m n"]:
+        return c @ self.w * scale if onto is None else add_product(onto, c, self.w, scale)
+
+
+class Span(NamedTuple):
+    """An orthonormal basis of the span by Householder's QR: for every g, and slow."""
+
+    generator: Float[Tensor, "*b k k"]
+    w: Float[Tensor, "*b k n"]
+    basis: Float[Tensor, "*b m k"]
+
+    @classmethod
+    def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"]) -> "Span":
+        """Of w and g; there is nothing to invert, and g may have any rank."""
+        n = w.shape[-1]
+        basis, r = torch.linalg.qr(torch.cat([w, g], -1))
+        return cls(skew(r[..., n:] @ r[..., :n].mT), r[..., :n], basis)
+
+    def columns(self, c: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k k"]:
+        return c
+
+    def act(
+        self, c: Float[Tensor, "*b k k"], onto: Float[Tensor, "*b m n"] | None = None, scale: float = 1.0
+    ) -> Float[Tensor, "*b m n"]:
+        inside = c @ self.w * scale
+        return self.basis @ inside if onto is None else add_product(onto, self.basis, inside)
+
+
+class Grams(NamedTuple):
+    """w and the columns of b L^-T, where b = g - w w^T g and L L^T = b^T b + ridge I, from w^T g and g^T g alone.
+
+    Two tall products to look, and two to act. The ridge, of the size of the rounding of g^T g, keeps directions in
+    which b is hardly more than that from being blown up to unit length: their columns are shorter than 1, and steps
+    there shorter than they could be.
+    """
+
+    generator: Float[Tensor, "*b k k"]
+    w: Float[Tensor, "*b m n"]
+    g: Float[Tensor, "*b m n"]
+    inside: Float[Tensor, "*b n n"]
+    """w^T g."""
+    inverse: Float[Tensor, "*b n n"]
+    """L^-1."""
+
+    @classmethod
+    def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision) -> "Grams | None":
+        """None, where that can be read on the host, if the ridge may cost a quarter of the gap that is promised.
+
+        It costs ridge tr((b^T b + ridge)^(-1/2)) <= ridge sqrt(n) ||L^-1||_F of a value that is at least the nuclear
+        norm of L, which is at least its trace.
+        """
+        n = w.shape[-1]
+        inside = w.mT @ g
+        gram = symmetric_product(g, g)
+        ridge = torch.finfo(w.dtype).eps * torch.linalg.matrix_norm(gram)
+        gram = gram.sub_(symmetric_product(inside, inside))
+        ridge = ridge.masked_fill(ridge == 0, 1.0)
+        gram.diagonal(dim1=-2, dim2=-1).add_(ridge[..., None])
+        factor, failed = torch.linalg.cholesky_ex(gram)
+        inverse = torch.linalg.solve_triangular(factor, torch.eye(n, dtype=w.dtype, device=w.device), upper=False)
+        if readable(w):
+            cost = ridge * n**0.5 * torch.linalg.matrix_norm(inverse)
+            value = factor.diagonal(dim1=-2, dim2=-1).sum(-1)
+            # a NaN in g is let through, to come out at the other end
+            if bool(failed.any()) or bool((4 * cost > GAP[precision] * value).any()):
+                return None
+        upper = torch.cat([skew(inside), factor / -2], -1)
+        lower = torch.cat([factor.mT / 2, torch.zeros_like(factor)], -1)
+        return cls(torch.cat([upper, lower], -2), w, g, inside, inverse)
+
+    def inverse_squares(self) -> Float[Tensor, "*b"]:
+        """Sum of the squares of the generator's inverse, [[0, 2 L^-T], [-2 L^-1, 4 L^-1 skew(w^T g) L^-T]]."""
+        corner = self.inverse @ self.generator[..., : self.w.shape[-1], : self.w.shape[-1]] @ self.inverse.mT
+        return 8 * torch.linalg.matrix_norm(self.inverse) ** 2 + 16 * torch.linalg.matrix_norm(corner) ** 2
+
+    def columns(self, c: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k n"]:
+        return c[..., : self.w.shape[-1]]
+
+    def act(
+        self, c: Float[Tensor, "*b k n"], onto: Float[Tensor, "*b m n"] | None = None, scale: float = 1.0
+    ) -> Float[Tensor, "*b m n"]:
+        upper, lower = c.chunk(2, -2)
+        outside = self.inverse.mT @ lower
+        within = add_product(upper, self.inside, outside, -1.0)
+        start = self.w @ within * scale if onto is None else add_product(onto, self.w, within, scale)
+        return add_product(start, self.g, outside, scale, space=start)
