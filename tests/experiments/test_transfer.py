@@ -173,14 +173,14 @@ def test_a_run_that_diverges_is_infinitely_bad(images):
 
 @pytest.mark.parametrize("kind", ["images", "text"])
 def test_methods_have_the_same_weights_to_train(request, kind):
-    """Up to the gains of the norms, which the modular GPT does without."""
+    """Up to the norms and the table of positions, which the modular GPT does without."""
     task = request.getfixturevalue(kind)
     for trial in (Trial(Sweep.WIDTH, 64, "", 1.0, 0), Trial(Sweep.DEPTH, 3, "", 1.0, 0)):
         shapes = {
             method: sorted(
                 tuple(p.shape)
                 for p in COURSE.network(Trial(trial.sweep, trial.size, method, 1.0, 0), task).parameters()
-                if p.ndim == 2
+                if p.ndim == 2 and tuple(p.shape) != (CONTEXT, trial.size if trial.sweep is Sweep.WIDTH else COURSE.width)
             )
             for method in METHODS
         }
@@ -188,7 +188,7 @@ def test_methods_have_the_same_weights_to_train(request, kind):
 
 
 @pytest.mark.parametrize("kind", ["images", "text"])
-def test_modular_weights_stay_on_their_manifolds_and_budgets_do_not_know_the_depth(request, kind):
+def test_modular_weights_stay_on_their_manifolds_and_budgets_hardly_know_the_depth(request, kind):
     task = request.getfixturevalue(kind)
     budgets = []
     for depth in (2, 6):
@@ -203,8 +203,11 @@ def test_modular_weights_stay_on_their_manifolds_and_budgets_do_not_know_the_dep
         for group in model.param_groups():
             for name, p in group["params"]:
                 assert float(group["geometry"].manifold.violation(p.detach()).max()) < 1e-5, name
-        budgets.append({round(group["budget"], 9) for group in model.param_groups()})
-    assert budgets[0] == budgets[1]
+        budgets.append([round(group["budget"], 9) for group in model.param_groups()])
+    if kind == "images":
+        assert set(budgets[0]) == set(budgets[1])
+    assert budgets[0][-1] == budgets[1][-1]
+    assert 1 <= max(budgets[0]) / max(budgets[1]) <= math.exp(7 / 3)
 
 
 def test_muon_has_the_linear_layers_and_adamw_the_rest(text):

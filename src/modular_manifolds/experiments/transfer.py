@@ -12,7 +12,7 @@ from modular_manifolds.experiments.study_display import StudyDisplay
 from modular_manifolds.experiments.transfer_findings import Curve, Family, Findings
 from modular_manifolds.experiments.transfer_images import load_images
 from modular_manifolds.experiments.transfer_methods import METHODS
-from modular_manifolds.experiments.transfer_modular import FINAL_SCALE
+from modular_manifolds.experiments.transfer_modular import FINAL_SCALE, SOFTMAX_SCALE
 from modular_manifolds.experiments.transfer_search import wanted
 from modular_manifolds.experiments.transfer_task import Task, TaskName
 from modular_manifolds.experiments.transfer_text import load_text
@@ -63,6 +63,7 @@ class Transfer:
             "data_fingerprint": task.fingerprint,
             **asdict(self.course),
             "final_scale": FINAL_SCALE,
+            "softmax_scale": SOFTMAX_SCALE,
             "methods": {name: method.summary for name, method in METHODS.items()},
             "threads": self.threads,
             "versions": versions(),

@@ -24,6 +24,6 @@ TRANSFER_DEFAULTS: Mapping[TaskName, TransferDefaults] = {
         (32, 64, 128, 256, 512, 1024), (2, 4, 8, 16), Course(width=64, depth=3, steps=100, batch_size=256)
     ),
     TaskName.TEXT: TransferDefaults(
-        (32, 64, 128, 256), (2, 4, 8, 16), Course(width=64, depth=2, steps=200, batch_size=8)
+        (32, 64, 128, 256), (2, 4, 8, 16), Course(width=64, depth=2, steps=400, batch_size=8)
     ),
 }

@@ -38,7 +38,7 @@ def _modular(model: nn.Module, lr: float) -> list[Optimizer]:
     for group in groups:
         _, weight = group["params"][0]
         if weight.numel() > _LARGE:  # bfloat16 products only pay in large matrices
-            group["geometry"] = replace(group["geometry"], precision="fast")
+            group["geometry"] = replace(group["geometry"], precision="balanced")
     return [mm.ModularOptimizer(groups, lr=lr, nonfinite="skip")]
 
 

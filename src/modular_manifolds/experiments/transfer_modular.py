@@ -6,10 +6,15 @@ import modular_manifolds.nn as mnn
 from modular_manifolds.experiments.transfer_images import Images
 from modular_manifolds.experiments.transfer_standard import HEAD
 from modular_manifolds.experiments.transfer_task import Task
-from modular_manifolds.experiments.transfer_text import CONTEXT, Text
+from modular_manifolds.experiments.transfer_text import Text
 
 FINAL_SCALE = 8.0
 """Of the logits: they are no longer than this in root-mean-square, at any width and depth."""
+
+SOFTMAX_SCALE = 8.0
+"""Of every attention. With 1, as published, no weight can exceed another more than e^2-fold, and a GPT hardly learns more
+from its context, in as many steps as there are here, than from the last character. The price: a block's sensitivity is
+no longer 1, and a tower's grows with its depth, to e^(7/3) at most."""
 
 
 def wide(task: Task, width: int, depth: int) -> nn.Module:
@@ -27,4 +32,4 @@ def deep(task: Task, width: int, depth: int) -> nn.Module:
         return FINAL_SCALE * last @ blocks @ mnn.Linear(task.features, width)
     assert isinstance(task, Text)
     heads = max(1, width // HEAD)
-    return mnn.GPT(task.classes, width, heads, depth, context=CONTEXT, final_scale=FINAL_SCALE)
+    return mnn.GPT(task.classes, width, heads, depth, softmax_scale=SOFTMAX_SCALE, final_scale=FINAL_SCALE)

@@ -11,7 +11,7 @@ from modular_manifolds.linalg.checks import check_matrix
 from modular_manifolds.linalg.host import readable
 from modular_manifolds.linalg.polar_express import Quintic, Schedule, schedule, schedule_of_length
 from modular_manifolds.linalg.precision import GAP, Precision
-from modular_manifolds.linalg.products import add_product, skew_product, symmetric_product
+from modular_manifolds.linalg.products import add_product, bands, skew_product, symmetric_product
 from modular_manifolds.linalg.scaling import largest_entry
 from modular_manifolds.linalg.symmetry import skew
 
@@ -111,7 +111,7 @@ def nearly_msign_skew(
     """
     if precision != "exact":
         found = _quick_sign(x, precision, skew_product, size, inverse_squares)
-        return None if found is None else skew(found)
+        return None if found is None else _skewed(found)
     if x.dtype == torch.float64 or x.shape[-1] < SMALL or not readable(x):
         return msign_skew(x)
     budget = 0.75 * GAP["exact"]
@@ -120,7 +120,7 @@ def nearly_msign_skew(
     y = _compose(start, steps, skew_product)
     if not _at_most(budget, _unresolved(y, floor, _inner(start.x, y))):
         y = _apply(y, (*schedule(FLOAT32[0] / floor, (FLOAT32[1] / 7.5) ** 0.5), REJECT), skew_product)
-    return skew(y)
+    return _skewed(y)
 
 
 def newton_schulz_polish(x: Float[Tensor, "*b m n"], gram_error: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b m n"]:
@@ -210,7 +210,7 @@ class _Start(NamedTuple):
         spread, cubic = (float(guess.max()) if guess.numel() else 0.0 for guess in self._guesses(inverse_squares))
         for length in LENGTHS:
             found = schedule_of_length(length, tolerance, margin)
-            if (found.floor * spread) ** 2 <= 4 * gap or found.floor**3 * cubic <= 10 * gap:
+            if (found.floor * spread) ** 2 <= 4 * gap or found.floor**3 * cubic <= 30 * gap:
                 break
         return found
 
@@ -248,6 +248,11 @@ def _general_step(
     x: Float[Tensor, "*b m n"], y: Float[Tensor, "*b n n"], a: float, space: Float[Tensor, "*b m n"] | None
 ) -> Float[Tensor, "*b m n"]:
     return add_product(x, x, y, beta=a, space=space)
+
+
+def _skewed(y: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
+    """A result of `skew_product` without its rounding, of which products in bands have none."""
+    return y if bands(y) else skew(y)
 
 
 def _unresolved(y: Float[Tensor, "*b m n"], floor: float, value: Float[Tensor, "*b"]) -> Tensor:

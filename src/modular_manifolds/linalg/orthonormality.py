@@ -4,6 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+PIECE = 2**17
+"""Entries of a matrix that are converted at a time: fresh memory would cost more than the products."""
+
 
 def looks_orthonormal(x: Float[Tensor, "*b m n"], tolerance: float) -> bool:
     """Whether ||x^T x - I|| is below tolerance sqrt(n), in the Frobenius norm, by what x^T x does to one vector.
@@ -17,7 +20,9 @@ def looks_orthonormal(x: Float[Tensor, "*b m n"], tolerance: float) -> bool:
     """
     if x.numel() == 0:
         return True
-    exact = x.double()
-    probe = torch.arange(x.shape[-1], dtype=exact.dtype, device=x.device).cos().unsqueeze(-1)
-    off = exact.mT @ (exact @ probe) - probe
+    probe = torch.arange(x.shape[-1], dtype=torch.float64, device=x.device).cos().unsqueeze(-1)
+    off = -probe
+    for rows in torch.split(x, max(1, PIECE // x.shape[-1]), -2):
+        exact = rows.double()
+        off = off + exact.mT @ (exact @ probe)
     return bool(torch.linalg.vector_norm(off, dim=-2).amax() <= tolerance * torch.linalg.vector_norm(probe))

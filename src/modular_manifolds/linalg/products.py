@@ -1,6 +1,6 @@
 """Matrix products that cost less than a product and then something else."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -9,8 +9,8 @@ from torch import Tensor
 from modular_manifolds.linalg.host import readable
 from modular_manifolds.linalg.symmetry import skew
 
-LARGE = 2**18
-"""Entries from which on a matrix is worth cutting up for a product that is symmetric or skew."""
+LARGE = 2**20
+"""Bytes from which on a matrix is worth cutting up for a product that is symmetric or skew."""
 
 
 def symmetric_product(
@@ -21,12 +21,12 @@ def symmetric_product(
     The result is put in `space` where that saves an allocation: fresh memory costs a CPU more than sums and scalings.
     """
     n = x.shape[-1]
-    bands = _bands(x)
-    if not bands:
-        return _product(x.mT, y, space)
+    cut = bands(x)
+    if not cut:
+        return product(x.mT, y, space)
     result = x.new_empty(*x.shape[:-2], n, n) if space is None else space
     for xi, yi, ri in _each(x, y, result):
-        for start, end in bands:
+        for start, end in cut:
             torch.mm(xi[:, start:end].mT, yi[:, :end], out=ri[start:end, :end])
             ri[:start, start:end] = ri[start:end, :start].mT
     return result
@@ -42,12 +42,12 @@ def skew_product(
 
     The result is then skew to the last bit, without which rounding, amplified by an iteration, would see two matrices.
     """
-    bands = _bands(x)
-    if not bands:
+    cut = bands(x)
+    if not cut:
         return add_product(x, x, y, beta=scale, space=space)
     result = torch.empty_like(x) if space is None else space
     for xi, yi, ri in _each(x, y, result):
-        for start, end in bands:
+        for start, end in cut:
             torch.addmm(xi[start:end, :end], xi[start:end], yi[:, :end], beta=scale, out=ri[start:end, :end])
             torch.neg(ri[start:end, :start].mT, out=ri[:start, start:end])
             corner = ri[start:end, start:end]
@@ -62,6 +62,19 @@ def gram_error(x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b n n"]:
     return gram
 
 
+def product(
+    x: Float[Tensor, "*b m k"], y: Float[Tensor, "*b k n"], space: Float[Tensor, "*b m n"] | None = None
+) -> Float[Tensor, "*b m n"]:
+    """x y, in `space` where that saves an allocation. One matrix is multiplied as such: bmm would copy transposes."""
+    writable = space if readable(x) else None
+    if x.shape[:-2].numel() != 1:
+        return x @ y if writable is None else torch.matmul(x, y, out=writable)
+    if writable is None:
+        return torch.mm(_alone(x), _alone(y)).reshape(*x.shape[:-1], y.shape[-1])
+    torch.mm(_alone(x), _alone(y), out=_alone(writable))
+    return writable
+
+
 def add_product(
     c: Float[Tensor, "*b m n"],
     x: Float[Tensor, "*b m k"],
@@ -73,30 +86,37 @@ def add_product(
     """beta c + scale x y, without a tensor for the product."""
     if c.numel() == 0:
         return c.clone()
-    flat = (t.reshape(-1, *t.shape[-2:]) for t in (c, x, y))
+    one = c.shape[:-2].numel() == 1
+    add: Callable[..., Tensor] = torch.addmm if one else torch.baddbmm
+    flatten = _alone if one else _listed
     if space is None or not readable(x):
-        return torch.baddbmm(*flat, alpha=scale, beta=beta).reshape(c.shape)
-    torch.baddbmm(*flat, alpha=scale, beta=beta, out=space.reshape(-1, *c.shape[-2:]))
+        return add(flatten(c), flatten(x), flatten(y), alpha=scale, beta=beta).reshape(c.shape)
+    add(flatten(c), flatten(x), flatten(y), alpha=scale, beta=beta, out=flatten(space))
     return space
 
 
-def _product(x: Float[Tensor, "*b m k"], y: Float[Tensor, "*b k n"], space: Tensor | None) -> Float[Tensor, "*b m n"]:
-    """x y, in `space` if there is any, and writing to it is not in the way of a compiler."""
-    return x @ y if space is None or not readable(x) else torch.matmul(x, y, out=space)
+def _alone(x: Float[Tensor, "*b m n"]) -> Float[Tensor, "m n"]:
+    """The one matrix of a batch of one."""
+    return x.reshape(x.shape[-2:])
+
+
+def _listed(x: Float[Tensor, "*b m n"]) -> Float[Tensor, "k m n"]:
+    """Any batch as one axis."""
+    return x.reshape(-1, *x.shape[-2:])
 
 
 def _each(*batches: Float[Tensor, "*b m n"]) -> Iterator[tuple[Tensor, ...]]:
     """Matrix by matrix: those that are cut into bands are large enough."""
-    return zip(*(batch.reshape(-1, *batch.shape[-2:]).unbind() for batch in batches), strict=True)
+    return zip(*(_listed(batch).unbind() for batch in batches), strict=True)
 
 
-def _bands(x: Float[Tensor, "*b m n"]) -> list[tuple[int, int]]:
+def bands(x: Float[Tensor, "*b m n"]) -> list[tuple[int, int]]:
     """Rows of the n x n result that are computed together, up to the diagonal; none where one product is faster.
 
     Bands of four leave out 3/8 of the work, and are worth it from n = 768 on; two leave out 1/4.
     """
     m, n = x.shape[-2:]
-    if m * n < LARGE or n < 4 or not readable(x):
+    if m * n * x.element_size() < LARGE or n < 4 or not readable(x):
         return []
     count = 4 if n >= 768 else 2
     return [(n * i // count, n * (i + 1) // count) for i in range(count)]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import GAP, Precision, add_product, readable, skew, symmetric_product
+from modular_manifolds.linalg import GAP, Precision, add_product, product, readable, skew, symmetric_product
 
 
 class Frame(Protocol):
@@ -41,7 +41,7 @@ class Whole(NamedTuple):
     @classmethod
     def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], dtype: torch.dtype) -> "Whole":
         """With a generator computed in `dtype`."""
-        return cls(skew(g.to(dtype) @ w.to(dtype).mT), w)
+        return cls(skew(product(g.to(dtype), w.to(dtype).mT)), w)
 
     def columns(self, c: Float[Tensor, "*b m m"]) -> Float[Tensor, "*b m m"]:
         return c
@@ -49,7 +49,7 @@ class Whole(NamedTuple):
     def act(
         self, c: Float[Tensor, "*b m m"], onto: Float[Tensor, "*b m n"] | None = None, scale: float = 1.0
     ) -> Float[Tensor, "*b m n"]:
-        return c @ self.w * scale if onto is None else add_product(onto, c, self.w, scale)
+        return product(c, self.w) * scale if onto is None else add_product(onto, c, self.w, scale)
 
 
 class Span(NamedTuple):
@@ -100,7 +100,7 @@ class Grams(NamedTuple):
         norm of L, which is at least its trace.
         """
         n = w.shape[-1]
-        inside = w.mT @ g
+        inside = product(w.mT, g)
         gram = symmetric_product(g, g)
         ridge = torch.finfo(w.dtype).eps * torch.linalg.matrix_norm(gram)
         gram = gram.sub_(symmetric_product(inside, inside))
@@ -130,7 +130,7 @@ class Grams(NamedTuple):
         self, c: Float[Tensor, "*b k n"], onto: Float[Tensor, "*b m n"] | None = None, scale: float = 1.0
     ) -> Float[Tensor, "*b m n"]:
         upper, lower = c.chunk(2, -2)
-        outside = self.inverse.mT @ lower
+        outside = product(self.inverse.mT, lower)
         within = add_product(upper, self.inside, outside, -1.0)
-        start = self.w @ within * scale if onto is None else add_product(onto, self.w, within, scale)
+        start = product(self.w, within) * scale if onto is None else add_product(onto, self.w, within, scale)
         return add_product(start, self.g, outside, scale, space=start)

@@ -49,7 +49,7 @@ def transfer(
         int | None,
         typer.Option(min=1, help="Of those whose width is swept. Default: 3 linear layers, or 2 blocks on text."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Of a run. Default: 100, or 200 on text.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Of a run. Default: 100, or 400 on text.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Default: 128, 256 on cifar10, 8 on text.")] = None,
     reach: Annotated[
         int, typer.Option(min=1, help="Learning rates to try on either side of the best one, a factor of 2 apart.")
