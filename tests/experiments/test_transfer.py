@@ -180,7 +180,8 @@ def test_methods_have_the_same_weights_to_train(request, kind):
             method: sorted(
                 tuple(p.shape)
                 for p in COURSE.network(Trial(trial.sweep, trial.size, method, 1.0, 0), task).parameters()
-                if p.ndim == 2 and tuple(p.shape) != (CONTEXT, trial.size if trial.sweep is Sweep.WIDTH else COURSE.width)
+                if p.ndim == 2
+                and tuple(p.shape) != (CONTEXT, trial.size if trial.sweep is Sweep.WIDTH else COURSE.width)
             )
             for method in METHODS
         }

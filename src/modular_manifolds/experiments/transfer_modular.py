@@ -12,9 +12,9 @@ FINAL_SCALE = 8.0
 """Of the logits: they are no longer than this in root-mean-square, at any width and depth."""
 
 SOFTMAX_SCALE = 8.0
-"""Of every attention. With 1, as published, no weight can exceed another more than e^2-fold, and a GPT hardly learns more
-from its context, in as many steps as there are here, than from the last character. The price: a block's sensitivity is
-no longer 1, and a tower's grows with its depth, to e^(7/3) at most."""
+"""Of every attention. With 1, as published, no weight can exceed another more than e^2-fold, and a GPT hardly learns
+more from its context, in as many steps as there are here, than from the last character. The price: a block's
+sensitivity is no longer 1, and a tower's grows with its depth, to e^(7/3) at most."""
 
 
 def wide(task: Task, width: int, depth: int) -> nn.Module:
