@@ -113,13 +113,13 @@ def test_both_forms_agree_where_either_applies():
         assert (frame.act(frame.columns(msign(frame.generator))) + full).abs().max() < 1e-7
 
 
-def test_grams_know_the_inverse_of_their_generator():
+def test_grams_guess_the_inverse_of_their_generator():
     torch.manual_seed(0)
-    w = mm.Stiefel().random((3, 40, 9), dtype=torch.float64)
-    grams = Grams.of(w, torch.randn(3, 40, 9, dtype=torch.float64), "exact")
+    w = mm.Stiefel().random((3, 400, 90), dtype=torch.float64)
+    grams = Grams.of(w, torch.randn(3, 400, 90, dtype=torch.float64), "exact")
     assert grams is not None
     values = torch.linalg.svdvals(grams.generator)
-    assert torch.allclose(grams.inverse_squares(), values.pow(-2).sum(-1))
+    assert torch.allclose(grams.inverse_squares(), values.pow(-2).sum(-1), rtol=0.3)
 
 
 @pytest.mark.parametrize("kind", ["low rank", "aligned", "power law", "ill-conditioned"])

@@ -210,7 +210,7 @@ class _Start(NamedTuple):
         spread, cubic = (float(guess.max()) if guess.numel() else 0.0 for guess in self._guesses(inverse_squares))
         for length in LENGTHS:
             found = schedule_of_length(length, tolerance, margin)
-            if (found.floor * spread) ** 2 <= 4 * gap or found.floor**3 * cubic <= 30 * gap:
+            if (found.floor * spread) ** 2 <= 4 * gap or found.floor**3 * cubic <= 60 * gap:
                 break
         return found
 

@@ -27,7 +27,7 @@ def length(x: Float[Tensor, "*b m n"], axes: Axes = MATRIX) -> Float[Tensor, "*b
     """Euclidean length over `axes`, which are kept."""
     if readable(x) and x.numel():
         plain = torch.linalg.vector_norm(x, dim=axes, keepdim=True)
-        low, high = (float(end) for end in plain.aminmax())
+        low, high = (float(end) for end in plain.detach().aminmax())
         if low > SAFE and high < 1 / SAFE:
             return plain
     top = largest_entry(x, axes)

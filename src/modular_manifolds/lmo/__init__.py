@@ -1,6 +1,14 @@
 """Linear minimisation oracles over tangent unit balls, by (manifold, norm) pair."""
 
-from modular_manifolds.lmo import direct, iterative, product, root, sphere_max_entry, stiefel_spectral
+from modular_manifolds.lmo import (
+    direct,
+    iterative,
+    product,
+    root,
+    sphere_max_entry,
+    stiefel_frobenius,
+    stiefel_spectral,
+)
 from modular_manifolds.lmo.catalogue import geometries
 from modular_manifolds.lmo.solver import Solver
 from modular_manifolds.lmo.splitting import Splitting
@@ -31,6 +39,7 @@ __all__ = [
     "product",
     "root",
     "sphere_max_entry",
+    "stiefel_frobenius",
     "stiefel_spectral",
     "upper_bound",
 ]

@@ -119,9 +119,15 @@ class Grams(NamedTuple):
         return cls(torch.cat([upper, lower], -2), w, g, inside, inverse)
 
     def inverse_squares(self) -> Float[Tensor, "*b"]:
-        """Sum of the squares of the generator's inverse, [[0, 2 L^-T], [-2 L^-1, 4 L^-1 skew(w^T g) L^-T]]."""
-        corner = self.inverse @ self.generator[..., : self.w.shape[-1], : self.w.shape[-1]] @ self.inverse.mT
-        return 8 * torch.linalg.matrix_norm(self.inverse) ** 2 + 16 * torch.linalg.matrix_norm(corner) ** 2
+        """About the sum of 1 / s^2 over the generator's singular values s.
+
+        Its inverse is [[0, 2 L^-T], [-2 L^-1, 4 L^-1 K L^-T]] with K = skew(w^T g), the corner estimated as if K were
+        oriented at random.
+        """
+        n = self.w.shape[-1]
+        inverse = torch.linalg.matrix_norm(self.inverse) ** 2
+        inside = torch.linalg.matrix_norm(self.generator[..., :n, :n]) ** 2
+        return 8 * inverse + 16 * inside * (inverse / n) ** 2
 
     def columns(self, c: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k n"]:
         return c[..., : self.w.shape[-1]]

@@ -11,9 +11,11 @@ from modular_manifolds.linalg import (
     add_product,
     gram_error,
     lifted,
+    looks_orthonormal,
     msign,
     near_polar,
     newton_schulz_polish,
+    readable,
     rotation_exp,
     rotation_log,
     skew,
@@ -58,10 +60,17 @@ class Stiefel(Manifold):
 
     @lifted
     def retract(self, x: Float[Tensor, "*b m n"], u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
-        """radius times the polar factor of x + u, whose singular values are at least radius for a tangent u."""
+        """radius times the polar factor of x + u, whose singular values are at least radius for a tangent u.
+
+        On a CPU x + u is looked at first: after a small step it is its own polar factor, to rounding.
+        """
         if x.shape[-2] < x.shape[-1]:
             return self.retract(x.mT, u.mT).mT
-        return near_polar((x + u).div_(self.radius)).mul_(self.radius)
+        moved = x + u
+        unit = moved if self.radius == 1 else moved.div_(self.radius)
+        if not (readable(unit) and looks_orthonormal(unit, 4 * torch.finfo(unit.dtype).eps)):
+            unit = near_polar(unit)
+        return unit if self.radius == 1 else unit.mul_(self.radius)
 
     @lifted
     def descend(
