@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from modular_manifolds.linalg.host import readable
 from modular_manifolds.linalg.msign import msign
 from modular_manifolds.linalg.products import add_product, gram_error, symmetric_product
 
@@ -29,7 +30,7 @@ def near_polar(x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
     Args:
         x: float32 or float64 matrices in the last two axes, with at least as many rows as columns.
     """
-    if x.device.type != "cpu":
+    if not readable(x):
         return msign(x)
     if x.numel() == 0:
         return x.clone()

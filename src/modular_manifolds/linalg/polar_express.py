@@ -10,6 +10,8 @@ from functools import cache
 from math import prod
 from typing import NamedTuple
 
+import torch
+
 Quintic = tuple[float, float, float]
 """(a, b, c) of p(x) = a x + b x^3 + c x^5."""
 
@@ -64,20 +66,13 @@ class Schedule(NamedTuple):
     steps: tuple[Quintic, ...]
 
 
-@cache
+@torch.compiler.assume_constant_result
 def schedule_of_length(length: int, tolerance: float, margin: float) -> Schedule:
     """The schedule of that many quintics, at least 3, with the lowest floor; arguments as for `schedule`."""
-    low, high = -16.0, -0.1  # powers of 10
-    for _ in range(40):
-        middle = (low + high) / 2
-        if len(schedule(10**middle, tolerance, margin)) > length:
-            low = middle
-        else:
-            high = middle
-    return Schedule(10**high, schedule(10**high, tolerance, margin))
+    return _schedule_of_length(length, tolerance, margin)
 
 
-@cache
+@torch.compiler.assume_constant_result
 def schedule(floor: float, tolerance: float, margin: float = 1e-3) -> tuple[Quintic, ...]:
     """Quintics that carry every x in [floor, 1] into [1 - tolerance, 1], and never above 1.
 
@@ -87,6 +82,23 @@ def schedule(floor: float, tolerance: float, margin: float = 1e-3) -> tuple[Quin
         margin: what rounding may add to a singular value between two steps. Each best polynomial is designed for
             [low, 1 + margin], beyond which it is free to diverge.
     """
+    return _schedule(floor, tolerance, margin)
+
+
+@cache
+def _schedule_of_length(length: int, tolerance: float, margin: float) -> Schedule:
+    low, high = -16.0, -0.1  # powers of 10
+    for _ in range(40):
+        middle = (low + high) / 2
+        if len(_schedule(10**middle, tolerance, margin)) > length:
+            low = middle
+        else:
+            high = middle
+    return Schedule(10**high, _schedule(10**high, tolerance, margin))
+
+
+@cache
+def _schedule(floor: float, tolerance: float, margin: float) -> tuple[Quintic, ...]:
     if not 0 < floor < 1 or not 0 < tolerance < 1:
         raise ValueError(f"floor and tolerance must lie strictly between 0 and 1, got {floor} and {tolerance}")
     steps: list[Quintic] = []

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from modular_manifolds.linalg import Precision, drop_rounding, normalise
+from modular_manifolds.linalg import Precision, drop_rounding, normalise, readable
 from modular_manifolds.lmo.table import bounds, directions
 from modular_manifolds.manifolds import Manifold, SpectralSphere, Sphere
 from modular_manifolds.norms import Norm
@@ -109,7 +109,7 @@ def _bracket(
     step = -2 * point.slope * point.value / size.masked_fill(size == 0, 1.0)
     for turn in range(evaluations - 1):
         # the only device on which looking at a result costs nothing
-        if g.device.type == "cpu" and bool((_gap(left, right) <= TOLERANCE).all()):
+        if readable(g) and bool((_gap(left, right) <= TOLERANCE).all()):
             break
         inside = _crossing(left, right) if turn % 2 else _cubic_minimum(left, right)
         middle = (left.at + right.at) / 2

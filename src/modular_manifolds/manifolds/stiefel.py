@@ -80,7 +80,7 @@ class Stiefel(Manifold):
 
         That saves a product: only its generator, skew(x^T g), is needed of the gradient. On accelerators by `retract`.
         """
-        if x.shape[-2] != x.shape[-1] or x.device.type != "cpu":
+        if x.shape[-2] != x.shape[-1] or not readable(x):
             return super().descend(x, g, length)
         unit = x / self.radius
         return turn(unit, skew(unit.mT @ g).mul_(-length / self.radius)).mul_(self.radius)
