@@ -106,7 +106,7 @@ def test_both_forms_agree_where_either_applies():
     g = torch.randn(40, 9, dtype=torch.float64)
     full = -msign(skew(g @ w.mT)) @ w
     assert (mm.Geometry(mm.Stiefel(), mm.Spectral()).lmo(w, g) - full).abs().max() < 1e-10
-    for frame in (Span.of(w, g), Grams.of(w, g, "exact")):
+    for frame in (Span.of(w, g), Grams.of(w, g, "exact", torch.float64)):
         assert frame is not None
         assert frame.generator.shape == (18, 18)
         assert torch.equal(frame.generator, -frame.generator.mT)
@@ -116,7 +116,7 @@ def test_both_forms_agree_where_either_applies():
 def test_grams_guess_the_inverse_of_their_generator():
     torch.manual_seed(0)
     w = mm.Stiefel().random((3, 400, 90), dtype=torch.float64)
-    grams = Grams.of(w, torch.randn(3, 400, 90, dtype=torch.float64), "exact")
+    grams = Grams.of(w, torch.randn(3, 400, 90, dtype=torch.float64), "exact", torch.float64)
     assert grams is not None
     values = torch.linalg.svdvals(grams.generator)
     assert torch.allclose(grams.inverse_squares(), values.pow(-2).sum(-1), rtol=0.3)
@@ -127,7 +127,10 @@ def test_grams_are_not_used_where_their_rounding_would_show(kind):
     torch.manual_seed(0)
     w = mm.Stiefel().random((200, 64), dtype=torch.float64)
     g = gradient(kind, w).float()
-    assert Grams.of(w.float(), g, "exact") is None
+    assert Grams.of(w.float(), g, "exact", torch.float32) is None
+    grams = Grams.of(w.float(), g, "exact", torch.float64)
+    assert grams is not None
+    assert grams.generator.dtype == torch.float32
 
 
 @pytest.mark.parametrize("precision", GAP)

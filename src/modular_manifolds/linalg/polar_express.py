@@ -66,13 +66,13 @@ class Schedule(NamedTuple):
     steps: tuple[Quintic, ...]
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def schedule_of_length(length: int, tolerance: float, margin: float) -> Schedule:
     """The schedule of that many quintics, at least 3, with the lowest floor; arguments as for `schedule`."""
     return _schedule_of_length(length, tolerance, margin)
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def schedule(floor: float, tolerance: float, margin: float = 1e-3) -> tuple[Quintic, ...]:
     """Quintics that carry every x in [floor, 1] into [1 - tolerance, 1], and never above 1.
 

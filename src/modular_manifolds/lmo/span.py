@@ -93,30 +93,42 @@ class Grams(NamedTuple):
     """L^-1."""
 
     @classmethod
-    def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision) -> "Grams | None":
+    def of(
+        cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision, dtype: torch.dtype
+    ) -> "Grams | None":
         """None, where that can be read on the host, if the ridge may cost a quarter of the gap that is promised.
 
         It costs ridge tr((b^T b + ridge)^(-1/2)) <= ridge sqrt(n) ||L^-1||_F of a value that is at least the nuclear
-        norm of L, which is at least its trace.
+        norm of L, which is at least its trace, and at least the Frobenius norm of the generator.
+
+        Args:
+            w, g: of any dtype.
+            precision: what is promised.
+            dtype: to compute in. In float64, where that is more than w has, b is told from the rounding of w as well.
         """
-        n = w.shape[-1]
-        inside = product(w.mT, g)
+        n, given = w.shape[-1], w.dtype
+        w, g = w.to(dtype), g.to(dtype)
         gram = symmetric_product(g, g)
-        ridge = torch.finfo(w.dtype).eps * torch.linalg.matrix_norm(gram)
-        gram = gram.sub_(symmetric_product(inside, inside))
+        ridge = torch.finfo(dtype).eps * torch.linalg.matrix_norm(gram)
+        across = inside = product(w.mT, g)
+        if dtype != given:
+            inside = torch.linalg.solve(symmetric_product(w, w), across)
+            ridge = 16 * ridge  # b may be next to nothing here, and its Gram all rounding
+        gram = gram.sub_(symmetric_product(across, inside))
         ridge = ridge.masked_fill(ridge == 0, 1.0)
         gram.diagonal(dim1=-2, dim2=-1).add_(ridge[..., None])
         factor, failed = torch.linalg.cholesky_ex(gram)
-        inverse = torch.linalg.solve_triangular(factor, torch.eye(n, dtype=w.dtype, device=w.device), upper=False)
+        inverse = torch.linalg.solve_triangular(factor, torch.eye(n, dtype=dtype, device=w.device), upper=False)
+        upper = torch.cat([skew(inside), factor / -2], -1)
+        lower = torch.cat([factor.mT / 2, torch.zeros_like(factor)], -1)
+        generator = torch.cat([upper, lower], -2)
         if readable(w):
             cost = ridge * n**0.5 * torch.linalg.matrix_norm(inverse)
-            value = factor.diagonal(dim1=-2, dim2=-1).sum(-1)
+            value = torch.maximum(factor.diagonal(dim1=-2, dim2=-1).sum(-1), torch.linalg.matrix_norm(generator))
             # a NaN in g is let through, to come out at the other end
             if bool(failed.any()) or bool((4 * cost > GAP[precision] * value).any()):
                 return None
-        upper = torch.cat([skew(inside), factor / -2], -1)
-        lower = torch.cat([factor.mT / 2, torch.zeros_like(factor)], -1)
-        return cls(torch.cat([upper, lower], -2), w, g, inside, inverse)
+        return cls(generator.to(given), w, g, inside, inverse)
 
     def inverse_squares(self) -> Float[Tensor, "*b"]:
         """About the sum of 1 / s^2 over the generator's singular values s.
@@ -125,7 +137,7 @@ class Grams(NamedTuple):
         oriented at random.
         """
         n = self.w.shape[-1]
-        inverse = torch.linalg.matrix_norm(self.inverse) ** 2
+        inverse = torch.linalg.matrix_norm(self.inverse).to(self.generator) ** 2
         inside = torch.linalg.matrix_norm(self.generator[..., :n, :n]) ** 2
         return 8 * inverse + 16 * inside * (inverse / n) ** 2
 
@@ -135,8 +147,8 @@ class Grams(NamedTuple):
     def act(
         self, c: Float[Tensor, "*b k n"], onto: Float[Tensor, "*b m n"] | None = None, scale: float = 1.0
     ) -> Float[Tensor, "*b m n"]:
-        upper, lower = c.chunk(2, -2)
+        upper, lower = c.to(self.g.dtype).chunk(2, -2)
         outside = product(self.inverse.mT, lower)
         within = add_product(upper, self.inside, outside, -1.0)
-        start = product(self.w, within) * scale if onto is None else add_product(onto, self.w, within, scale)
-        return add_product(start, self.g, outside, scale, space=start)
+        start = product(self.w, within) * scale if onto is None else add_product(onto.to(self.w), self.w, within, scale)
+        return add_product(start, self.g, outside, scale, space=start).to(c.dtype)

@@ -166,7 +166,9 @@ def _solve(
         return frame, _exactly(drop_rounding(frame.generator, g))
     # float64 is the reference, and accelerators do not tell whether Grams are exact
     slow = large or (precision == "exact" and (w.dtype == torch.float64 or not readable(w)))
-    grams = None if slow else Grams.of(w, g, precision)
+    grams = None if slow else Grams.of(w, g, precision, w.dtype)
+    if grams is None and not slow and w.dtype == torch.float32:
+        grams = Grams.of(w, g, precision, torch.float64)
     if grams is None:
         frame = Span.of(w, g)
         return frame, _exactly(drop_rounding(frame.generator, g))
