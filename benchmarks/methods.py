@@ -14,7 +14,7 @@ from benchmarks.muon_fp32 import Float32Muon
 from benchmarks.steppers import Layout, OptimizerStepper, OrthogonalStepper, Stepper
 from benchmarks.workloads import GPT2, Workload
 from modular_manifolds.baselines import ADMM, DualAscent, OneStep
-from modular_manifolds.linalg import Precision
+from modular_manifolds.linalg import GAP, Precision
 from modular_manifolds.lmo import Solver
 
 REFERENCE = "muon"
@@ -28,11 +28,7 @@ class Promise(NamedTuple):
     tangency: float
 
 
-PROMISES: Mapping[str, Promise] = {
-    "exact": Promise(gap=1e-4, tangency=1e-4),
-    "balanced": Promise(gap=1e-2, tangency=1e-4),
-    "fast": Promise(gap=5e-2, tangency=1e-4),
-}
+PROMISES: Mapping[Precision, Promise] = {precision: Promise(gap, tangency=1e-4) for precision, gap in GAP.items()}
 """By precision, for float32 weights."""
 
 Start = Callable[[Sequence[Tensor], Sequence[Tensor], float], Stepper]

@@ -61,7 +61,7 @@ def test_directions_are_certified(name: str, gradients: Gradients) -> None:
     measured = {name: assess(method, problem) for name, method in METHODS.items()}
     gaps = {name: quality.gap for name, quality in measured.items()}
     assert -1e-9 < gaps["manifold-muon"] < 1e-5
-    assert gaps["manifold-muon"] < gaps["manifold-muon-fast"] < 5e-2
+    assert gaps["manifold-muon"] <= gaps["manifold-muon-fast"] < 5e-2
     assert gaps["dual-ascent"] < 0.1
     assert max(gaps["one-step"], gaps["admm"]) < gaps["muon"] < gaps["adamw"] < 1
     assert max(gaps["stiefel-frobenius"], gaps["geoopt-sgd"]) < 1e-6

@@ -16,6 +16,7 @@ POLICIES = {
 }
 assert {precision: gap for _, precision, gap, *_ in POLICIES.values()} == GAP | {"exact": 1e-4}
 SMALL = [(1, 1), (2, 1), (1, 7), (5, 3), (7, 7), (64, 64), (51, 50), (100, 50), (33, 15), (15, 33), (3, 2, 40, 24)]
+MEDIUM = [(128, 128), (100, 300), (150, 100)]
 LARGE = [(512, 512), (1024, 1024), (3072, 128), (128, 3072), (2048, 512)]
 
 
@@ -39,7 +40,7 @@ def check(shape: tuple[int, ...], kind: str, policy: str, scale: float = 1.0, ra
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", SMALL, ids=str)
+@pytest.mark.parametrize("shape", SMALL + MEDIUM, ids=str)
 def test_is_optimal_and_tangent(shape, kind, policy):
     check(shape, kind, policy)
 
