@@ -36,8 +36,9 @@ class Geometry:
         manifold: where the weight lives.
         norm: how long an update is.
         solver: another algorithm for the direction than the table's own.
-        precision: of the matrix functions in the direction; see `modular_manifolds.linalg.Precision`. Directions that
-            need none are exact either way, and every landing is in float32 or float64.
+        precision: of the matrix functions in the direction: "exact" comes within 1e-4 of steepest descent in float32,
+            "balanced" within 1e-2, "fast" within 5e-2; see `modular_manifolds.linalg.msign` for what accelerators do.
+            Directions that need no such function are exact either way, and every landing is in float32 or float64.
         kernel_axes: of a convolution's weight (out, in, *kernel), how many axes the kernel has: the matrices are then
             its taps, (out, in) each. Optimizers and `project_` look at the weight that way; `lmo`, `step` and
             `certificate` take the taps as a batch, see `modular_manifolds.projection.as_matrix`.

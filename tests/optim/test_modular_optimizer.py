@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import modular_manifolds as mm
+from modular_manifolds.optim import batches as batches_module
 
 STIEFEL = mm.Geometry(mm.Stiefel(), mm.Spectral())
 DTYPES = [torch.float32, torch.float64, torch.bfloat16]
@@ -628,3 +629,19 @@ def test_the_taps_of_a_convolution_are_stepped_one_by_one():
     with pytest.raises(ValueError, match=r"linear has shape \(8, 4\)"):
         optimizer.add_param_group({"params": [("linear", torch.nn.Parameter(taps[0, 0]))], "geometry": geometry})
     assert mm.Geometry.from_dict(geometry.to_dict()) == geometry
+
+
+@pytest.mark.parametrize("largest", [1, 200, 10**6])
+def test_batches_may_be_cut(monkeypatch, largest):
+    """Weights of one shape move the same alone, in twos and all together."""
+    monkeypatch.setattr(batches_module, "LARGEST", largest)
+    torch.manual_seed(0)
+    start = [mm.Stiefel().random((12, 8)) for _ in range(5)]
+    grads = [torch.randn(12, 8) for _ in range(5)]
+    params = [nn.Parameter(w.clone()) for w in start]
+    for p, g in zip(params, grads, strict=True):
+        p.grad = g
+    mm.ManifoldMuon(params, lr=0.1).step()
+    geometry = mm.Geometry(mm.Stiefel(), mm.Spectral())
+    for p, w, g in zip(params, start, grads, strict=True):
+        assert torch.allclose(p, geometry.step(w, g, 0.1), atol=1e-5)

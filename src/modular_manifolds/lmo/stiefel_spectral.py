@@ -33,8 +33,11 @@ from modular_manifolds.norms import Spectral
 LARGEST_TURN = 0.5
 """Radians turned at once: what that leaves of w^T w = I is small enough to be polished away."""
 
-SMALL, TINY = 96, 32
-"""Columns below which products are not saved, and from which on Householder's QR is slower than Grams."""
+SMALL = 96**2
+"""Entries of all n x n matrices of a batch, below which products are not worth saving."""
+
+TINY = 32
+"""Columns up to which Householder's QR is faster than Grams."""
 
 MOST_POLISHES = 3
 """Each cubes what is off, or nearly."""
@@ -158,9 +161,10 @@ def _solve(
     Omega is in bfloat16 where that is all its precision. For a large turn the frame is orthonormal to rounding.
     """
     frame: Frame
-    if w.shape[-1] < SMALL and readable(w):  # where a product costs no more than a look at a number
+    n = w.shape[-1]
+    if n * n * w.shape[:-2].numel() < SMALL and readable(w):  # where a product costs no more than a look at a number
         precision = "exact"
-        large |= w.shape[-1] <= TINY
+        large |= n <= TINY
     if w.shape[-2] <= 2 * w.shape[-1]:
         if precision != "exact":
             frame = Whole.of(w, g, torch.bfloat16)

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from modular_manifolds.projection import as_matrix, as_parameter
 
+LARGEST = 2**21
+"""Entries of a batch on a CPU: more do not make it faster, and copying them into a stack costs time and memory."""
+
 State = dict[str, Any]
 """What an optimizer keeps for one parameter."""
 
@@ -57,5 +60,8 @@ def batches(weights: list[Tensor], grads: list[Tensor], states: list[State], ker
     for i, (w, state) in enumerate(zip(weights, states, strict=True)):
         if w.numel():
             places[w.shape, w.dtype, w.device, frozenset(state), int(state.get("step", 0))].append(i)
-    for group in places.values():
-        yield Batch([weights[i] for i in group], [grads[i] for i in group], [states[i] for i in group], kernel_axes)
+    for (_, _, device, _, _), group in places.items():
+        most = max(1, LARGEST // weights[group[0]].numel()) if device.type == "cpu" else len(group)
+        for start in range(0, len(group), most):
+            piece = group[start : start + most]
+            yield Batch([weights[i] for i in piece], [grads[i] for i in piece], [states[i] for i in piece], kernel_axes)
