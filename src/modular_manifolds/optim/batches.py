@@ -1,7 +1,7 @@
 """Weights of one shape stepped as one: stacks of them, of their gradients and of what is kept for each."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -54,8 +54,17 @@ class Batch:
         return torch.stack(matrices) if len(matrices) > 1 else matrices[0].unsqueeze(0)
 
 
-def batches(weights: list[Tensor], grads: list[Tensor], states: list[State], kernel_axes: int = 0) -> Iterator[Batch]:
-    """All weights but the empty ones, in batches; with kernel axes, as the taps of convolutions."""
+def batches(
+    weights: list[Tensor],
+    grads: list[Tensor],
+    states: list[State],
+    kernel_axes: int = 0,
+    prepare: Callable[[list[Tensor], list[State]], list[Tensor]] = lambda grads, states: grads,
+) -> Iterator[Batch]:
+    """All weights but the empty ones, in batches; with kernel axes, as the taps of convolutions.
+
+    `prepare` makes of the gradients of a batch what is stacked in their place: not of all at once, to save memory.
+    """
     places = defaultdict(list)
     for i, (w, state) in enumerate(zip(weights, states, strict=True)):
         if w.numel():
@@ -64,4 +73,6 @@ def batches(weights: list[Tensor], grads: list[Tensor], states: list[State], ker
         most = max(1, LARGEST // weights[group[0]].numel()) if device.type == "cpu" else len(group)
         for start in range(0, len(group), most):
             piece = group[start : start + most]
-            yield Batch([weights[i] for i in piece], [grads[i] for i in piece], [states[i] for i in piece], kernel_axes)
+            of_piece = [states[i] for i in piece]
+            prepared = prepare([grads[i] for i in piece], of_piece)
+            yield Batch([weights[i] for i in piece], prepared, of_piece, kernel_axes)

@@ -11,11 +11,13 @@ from modular_manifolds.optim.batches import Batch, State, batches
 def descend_(group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], states: list[State]) -> None:
     """One step of the group's geometry on `weights`, in place."""
     tangent = group["momentum_on"] == "tangent"
-    if group["momentum"] > 0 and not tangent:
-        grads = _average(group, grads, states)
     geometry = group["geometry"]
     lr = group["lr"] * group["budget"]
-    for batch in batches(weights, grads, states, geometry.kernel_axes):
+
+    def average(grads: list[Tensor], states: list[State]) -> list[Tensor]:
+        return _average(group, grads, states) if group["momentum"] > 0 and not tangent else grads
+
+    for batch in batches(weights, grads, states, geometry.kernel_axes, average):
         w = batch.w
         g = _carried_average(group, batch) if group["momentum"] > 0 and tangent else batch.g
         if group["weight_decay"]:
