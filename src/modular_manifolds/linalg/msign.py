@@ -53,7 +53,7 @@ def msign(
             `fast` promise <x, msign(x)> >= (1 - gap) ||x||_nuclear, with a gap of 1e-2 and 5e-2, from as few products
             in bfloat16 as that takes for the x at hand, small singular values being left between 0 and 1; where
             rounding to bfloat16 may cost more, they are `exact`. That is decided by numbers read on the host, if that
-            is a CPU; on accelerators, and when compiled, the products are as many as a floor of 2e-5 (3e-4 for `fast`)
+            is a CPU; on accelerators, and when compiled, the products are as many as a floor of 4e-5 (5e-4 for `fast`)
             takes, and always in bfloat16.
         check: raise if x has a NaN or an Inf (reads one flag on the host).
         name: what to call x in that error.
