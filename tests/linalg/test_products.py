@@ -38,6 +38,9 @@ def test_a_skew_product_is_the_product(monkeypatch, shape, large):
     assert torch.allclose(module.skew_product(x, y, 3.0), expected, atol=1e-11)
     space = torch.empty_like(x)
     assert torch.allclose(module.skew_product(x, y, 3.0, space), expected, atol=1e-11)
+    if module.bands(x):
+        result = module.skew_product(x, y + 1e-3 * normal(*shape, seed=2), 3.0)
+        assert torch.equal(result, -result.mT)
 
 
 @pytest.mark.parametrize("batch", [(), (4,), (2, 3)], ids=str)
