@@ -1,4 +1,4 @@
-"""When a number may be looked at on the host."""
+"""When a number may be looked at on the host, and when memory may be used again."""
 
 import torch
 from torch import Tensor
@@ -10,3 +10,8 @@ def readable(x: Tensor) -> bool:
     Not on accelerators, and not in a graph that is being compiled.
     """
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def recorded(x: Tensor) -> bool:
+    """Whether autograd records what is done to x, which must then not be overwritten."""
+    return x.requires_grad and torch.is_grad_enabled()

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from modular_manifolds.linalg.checks import check_matrix
-from modular_manifolds.linalg.host import readable
+from modular_manifolds.linalg.host import readable, recorded
 from modular_manifolds.linalg.polar_express import Quintic, Schedule, schedule, schedule_of_length
 from modular_manifolds.linalg.precision import GAP, Precision
 from modular_manifolds.linalg.products import add_product, bands, skew_product, symmetric_product
@@ -188,15 +188,15 @@ class _Start(NamedTuple):
         # divided by ||x||_F^2, as squares of squares could overflow
         trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1, dtype=_wide(x))
         trace = trace.masked_fill(trace == 0, 1.0)
-        gram = gram.div_(_as(trace, gram))
+        gram = _divided(gram, trace)
         square = symmetric_product(gram, gram)
         fourth = _inner(gram, gram).sqrt()
         eighth = _inner(square, square) ** (1 / 8)
         eighth = eighth.masked_fill(eighth == 0, 1.0)
         bound = trace.sqrt() * eighth
         spread = x.shape[-1] * eighth * fourth / 2
-        x = x.div_(_as(bound, x)) if scratch else x / _as(bound, x)
-        return cls(x, gram.div_(_as(eighth**2, gram)), square.div_(_as(eighth**4, square)), bound, spread)
+        x = _divided(x, bound) if scratch else x / _as(bound, x)
+        return cls(x, _divided(gram, eighth**2), _divided(square, eighth**4), bound, spread)
 
     def schedule(
         self, gap: float, tolerance: float, margin: float, inverse_squares: Float[Tensor, "*b"] | None
@@ -299,6 +299,11 @@ def _unit(x: Float[Tensor, "*b m n"], dtype: torch.dtype) -> Float[Tensor, "*b m
     """A copy with entries of at most 1."""
     wide = x.to(dtype)
     return wide / largest_entry(wide)
+
+
+def _divided(x: Float[Tensor, "*b m n"], scale: Float[Tensor, "*b"]) -> Float[Tensor, "*b m n"]:
+    """x / scale, in place unless autograd looks."""
+    return x / _as(scale, x) if recorded(x) else x.div_(_as(scale, x))
 
 
 def _as(scale: Float[Tensor, "*b"], x: Float[Tensor, "*b m n"]) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg.host import readable
+from modular_manifolds.linalg.host import readable, recorded
 from modular_manifolds.linalg.symmetry import skew
 
 LARGE = 2**20
@@ -66,7 +66,7 @@ def product(
     x: Float[Tensor, "*b m k"], y: Float[Tensor, "*b k n"], space: Float[Tensor, "*b m n"] | None = None
 ) -> Float[Tensor, "*b m n"]:
     """x y, in `space` where that saves an allocation. One matrix is multiplied as such: bmm would copy transposes."""
-    writable = space if readable(x) else None
+    writable = space if readable(x) and not recorded(x) and not recorded(y) else None
     if x.shape[:-2].numel() != 1:
         return x @ y if writable is None else torch.matmul(x, y, out=writable)
     if writable is None:
@@ -89,7 +89,7 @@ def add_product(
     one = c.shape[:-2].numel() == 1
     add: Callable[..., Tensor] = torch.addmm if one else torch.baddbmm
     flatten = _alone if one else _listed
-    if space is None or not readable(x):
+    if space is None or not readable(x) or recorded(c) or recorded(x) or recorded(y):
         return add(flatten(c), flatten(x), flatten(y), alpha=scale, beta=beta).reshape(c.shape)
     add(flatten(c), flatten(x), flatten(y), alpha=scale, beta=beta, out=flatten(space))
     return space
@@ -116,7 +116,7 @@ def bands(x: Float[Tensor, "*b m n"]) -> list[tuple[int, int]]:
     Bands of four leave out 3/8 of the work, and are worth it from n = 768 on; two leave out 1/4.
     """
     m, n = x.shape[-2:]
-    if m * n * x.element_size() < LARGE or n < 4 or not readable(x):
+    if m * n * x.element_size() < LARGE or n < 4 or not readable(x) or recorded(x):
         return []
     count = 4 if n >= 768 else 2
     return [(n * i // count, n * (i + 1) // count) for i in range(count)]
