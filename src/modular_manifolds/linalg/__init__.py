@@ -5,7 +5,13 @@ from modular_manifolds.linalg.clip import clip_singular_values
 from modular_manifolds.linalg.host import readable
 from modular_manifolds.linalg.inverse_sqrt import inverse_sqrt
 from modular_manifolds.linalg.lifted import lifted
-from modular_manifolds.linalg.msign import msign, msign_skew, nearly_msign_skew, newton_schulz_polish
+from modular_manifolds.linalg.msign import (
+    msign,
+    msign_of_length,
+    msign_skew,
+    nearly_msign_skew,
+    newton_schulz_polish,
+)
 from modular_manifolds.linalg.near_polar import near_polar
 from modular_manifolds.linalg.nuclear_norm import nuclear_norm
 from modular_manifolds.linalg.orthonormality import looks_orthonormal
@@ -37,6 +43,7 @@ __all__ = [
     "lifted",
     "looks_orthonormal",
     "msign",
+    "msign_of_length",
     "msign_skew",
     "near_polar",
     "nearly_msign_skew",

@@ -10,8 +10,14 @@ from torch import Tensor
 from modular_manifolds.linalg.checks import check_matrix
 from modular_manifolds.linalg.host import readable, recorded
 from modular_manifolds.linalg.polar_express import Quintic, Schedule, schedule, schedule_of_length
-from modular_manifolds.linalg.precision import GAP, Precision
-from modular_manifolds.linalg.products import add_product, bands, skew_product, symmetric_product
+from modular_manifolds.linalg.precision import GAP, Precision, working_dtype
+from modular_manifolds.linalg.products import (
+    add_product,
+    bands,
+    skew_product,
+    symmetric_product,
+    symmetric_quadratic,
+)
 from modular_manifolds.linalg.scaling import largest_entry
 from modular_manifolds.linalg.symmetry import skew
 
@@ -27,6 +33,9 @@ FLOAT32, FLOAT64 = (1e-5, 1e-6), (1e-12, 1e-14)
 
 SMALL = 128
 """Size below which products are so cheap that their number hardly counts."""
+
+SHORT = 2**15
+"""Entries of a batch below which calls cost more than products."""
 
 BFLOAT16_FLOOR = 2e-5
 """Relative singular values below this are not sought in bfloat16, even where its rounding would leave them."""
@@ -69,7 +78,7 @@ def msign(
     if x.shape[-2] < x.shape[-1]:
         return msign(x.mT, precision).mT
     unit = _unit(x, dtype)
-    found = None if precision == "exact" else _quick_sign(unit, precision, _general_step)
+    found = None if precision == "exact" else _quick_sign(unit, precision, GAP[precision], _general_step)
     return (_full_sign(unit, _general_step) if found is None else found).to(x.dtype)
 
 
@@ -87,7 +96,7 @@ def msign_skew(
     """
     dtype = check_matrix(x, precision, check, name)
     unit = _unit(x, dtype)
-    found = None if precision == "exact" else _quick_sign(unit, precision, skew_product)
+    found = None if precision == "exact" else _quick_sign(unit, precision, GAP[precision], skew_product)
     return skew(_full_sign(unit, skew_product) if found is None else found).to(x.dtype)
 
 
@@ -96,6 +105,7 @@ def nearly_msign_skew(
     precision: Precision,
     size: Float[Tensor, "*b"] | None = None,
     inverse_squares: Float[Tensor, "*b"] | None = None,
+    spent: float = 0.0,
 ) -> Float[Tensor, "*b n n"] | None:
     """`msign_skew` as far as a direction needs it: <x, y> >= (1 - gap) ||x||_nuclear with the gap of `precision`.
 
@@ -108,19 +118,35 @@ def nearly_msign_skew(
         size: Frobenius norm of what x was computed from, if that was in bfloat16: it has left its rounding in x.
         inverse_squares: the sum of 1 / s^2 over the singular values s of x, if that is known: a better guess of how
             many products are needed.
+        spent: share of the gap that x itself may have lost already.
     """
+    gap = (1 - spent) * GAP[precision]
     if precision != "exact":
-        found = _quick_sign(x, precision, skew_product, size, inverse_squares)
+        found = _quick_sign(x, precision, gap, skew_product, size, inverse_squares)
         return None if found is None else _skewed(found)
     if x.dtype == torch.float64 or x.shape[-1] < SMALL or not readable(x):
         return msign_skew(x)
-    budget = 0.75 * GAP["exact"]
+    tolerance, margin = 2e-5, 1e-3
+    budget = gap - tolerance
     start = _Start.of(x, scratch=False)
-    floor, steps = start.schedule(budget, 2e-5, 1e-3, inverse_squares)
+    floor, steps = start.schedule(budget, tolerance, margin, inverse_squares)
     y = _compose(start, steps, skew_product)
     if not _at_most(budget, _unresolved(y, floor, _inner(start.x, y))):
         y = _apply(y, (*schedule(FLOAT32[0] / floor, (FLOAT32[1] / 7.5) ** 0.5), REJECT), skew_product)
     return _skewed(y)
+
+
+def msign_of_length(x: Float[Tensor, "*b m n"], length: int) -> Float[Tensor, "*b m n"]:
+    """msign by that many quintics in bfloat16, whatever x is: as in published code, which asks for no gap.
+
+    Args:
+        x: real floating-point matrices in the last two axes, of any scale.
+        length: at least 3.
+    """
+    if x.shape[-2] < x.shape[-1]:
+        return msign_of_length(x.mT, length).mT
+    unit = _unit(x, working_dtype(x.dtype)).bfloat16()
+    return _fixed_sign(unit, schedule_of_length(length, 2e-3, 0.01).steps, _general_step).to(x.dtype)
 
 
 def newton_schulz_polish(x: Float[Tensor, "*b m n"], gram_error: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b m n"]:
@@ -134,34 +160,46 @@ def newton_schulz_polish(x: Float[Tensor, "*b m n"], gram_error: Float[Tensor, "
 def _quick_sign(
     x: Float[Tensor, "*b m n"],
     precision: Precision,
+    gap: float,
     step: Step,
     size: Float[Tensor, "*b"] | None = None,
     inverse_squares: Float[Tensor, "*b"] | None = None,
 ) -> Float[Tensor, "*b m n"] | None:
     """msign of a tall x, in bfloat16; None where that cannot promise the gap."""
-    budget = GAP[precision]
+    tolerance, margin = 2e-3, 0.01
     start = _Start.of(x.bfloat16(), scratch=x.dtype != torch.bfloat16)
     if not readable(x):
-        return _compose(start, schedule_of_length(9 if precision == "balanced" else 7, 2e-3, 0.01).steps, step)
+        return _compose(start, schedule_of_length(9 if precision == "balanced" else 7, tolerance, margin).steps, step)
     norm = torch.linalg.matrix_norm(x.float()) if size is None else size
-    floor, steps = start.schedule(budget, 2e-3, 0.01, inverse_squares)
+    floor, steps = start.schedule(gap, tolerance, margin, inverse_squares)
     y = _compose(start, steps, step)
     while True:
         value = _inner(start.x, y)
         rounding = _rounding(norm / start.bound, value, x.shape[-1])
-        if _at_most(budget, rounding + _unresolved(y, floor, value)):
+        if _at_most(gap, rounding + _unresolved(y, floor, value)):
             return y
-        if floor < BFLOAT16_FLOOR or not _at_most(budget, rounding):
+        if floor < BFLOAT16_FLOOR or not _at_most(gap, rounding):
             return None
-        more = schedule_of_length(LENGTHS[0], 2e-3, 0.01)
+        more = schedule_of_length(LENGTHS[0], tolerance, margin)
         floor *= more.floor
         y = _apply(y, more.steps, step)
 
 
 def _full_sign(x: Float[Tensor, "*b m n"], step: Step) -> Float[Tensor, "*b m n"]:
-    """msign of a tall x, which is overwritten, as exactly as its dtype allows."""
+    """msign of a tall x with entries of at most 1, as exactly as its dtype allows."""
     floor, tolerance = FLOAT64 if x.dtype == torch.float64 else FLOAT32
-    return _compose(_Start.of(x, scratch=True), (*schedule(floor, (tolerance / 7.5) ** 0.5), REJECT), step)
+    return _fixed_sign(x, (*schedule(floor, (tolerance / 7.5) ** 0.5), REJECT), step)
+
+
+def _fixed_sign(x: Float[Tensor, "*b m n"], steps: tuple[Quintic, ...], step: Step) -> Float[Tensor, "*b m n"]:
+    """Apply odd quintics in turn to the singular values of a tall x with entries of at most 1."""
+    gram = symmetric_product(x, x)
+    # ||x^T x||_F^(1/2), the Schatten-4 norm, is at most n^(1/4) times the spectral norm, and the Gram is needed anyway
+    bound = torch.linalg.matrix_norm(gram.to(_wide(gram))).sqrt()
+    bound = bound.masked_fill(bound == 0, 1.0)
+    x, gram = x / _as(bound, x), gram / _as(bound**2, gram)
+    a, b, c = steps[0]
+    return _apply(step(x, symmetric_quadratic(gram, b, c), a, None), steps[1:], step)
 
 
 class _Start(NamedTuple):
@@ -222,7 +260,7 @@ class _Start(NamedTuple):
 
 
 def _compose(start: _Start, steps: tuple[Quintic, ...], step: Step) -> Float[Tensor, "*b m n"]:
-    """Apply odd quintics in turn to the singular values of a tall x. Uses up the matrices of `start` but x."""
+    """The same, of an x that has been looked at. Uses up the matrices of `start` but x."""
     a, b, c = steps[0]
     x = step(start.x, start.square.mul_(c).add_(start.gram, alpha=b), a, None)
     return _apply(x, steps[1:], step, start.gram, start.square)
@@ -233,15 +271,26 @@ def _apply(
     steps: tuple[Quintic, ...],
     step: Step,
     gram: Float[Tensor, "*b n n"] | None = None,
-    square: Float[Tensor, "*b n n"] | None = None,
+    quadratic: Float[Tensor, "*b n n"] | None = None,
 ) -> Float[Tensor, "*b m n"]:
-    """The same, of an x that is used up; the Gram matrices are space to work in."""
+    """The same, of an x that is used up; the other matrices are space to work in."""
+    if 0 < x.numel() < SHORT:
+        return _apply_shortly(x, steps)
     space = None
     for a, b, c in steps:
         gram = symmetric_product(x, x, gram)
-        square = symmetric_product(gram, gram, square)
-        x, space = step(x, square.mul_(c).add_(gram, alpha=b), a, space), x
+        quadratic = symmetric_quadratic(gram, b, c, quadratic)
+        x, space = step(x, quadratic, a, space), x
     return x
+
+
+def _apply_shortly(x: Float[Tensor, "*b m n"], steps: tuple[Quintic, ...]) -> Float[Tensor, "*b m n"]:
+    """The same, in three calls a step: all that small matrices cost."""
+    y = x.reshape(-1, *x.shape[-2:])
+    for a, b, c in steps:
+        gram = y.mT @ y
+        y = torch.baddbmm(y, y, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), beta=a)
+    return y.reshape(x.shape)
 
 
 def _general_step(
@@ -259,14 +308,15 @@ def _unresolved(y: Float[Tensor, "*b m n"], floor: float, value: Float[Tensor, "
     """Bound on the nuclear norm that singular values below `floor` hide, over `value`.
 
     Such a value s has ended as some p >= s / floor. It lacks s (1 - p) <= floor p (1 - p) <= floor (1 - p^2) / 2, and
-    the sum of 1 - p^2 is n - ||y||_F^2.
+    the sum of 1 - p^2 is n - ||y||_F^2, where rounding may have put others above 1. Those above the floor lack no more
+    than the schedule's tolerance.
     """
-    missing = (y.shape[-1] - _inner(y, y)).clamp(min=0)
+    missing = ((1 + torch.finfo(y.dtype).eps) * y.shape[-1] - _inner(y, y)).clamp(min=0)
     return _over(floor / 2 * missing, value)
 
 
 def _rounding(norm: Float[Tensor, "*b"], value: Float[Tensor, "*b"], n: int) -> Tensor:
-    """What the rounding of bfloat16 costs of `value`, for an x of this Frobenius norm.
+    """What the rounding of bfloat16, and the schedule's tolerance, cost of `value`, for an x of this Frobenius norm.
 
     eps (1/2 + sqrt(n) ||x||_F / (8 ||x||_nuclear)), up to twice what was measured on flat, random, power-law,
     exponential and two-level spectra: about eps / 2 of any matrix, and of those with a few large singular values among

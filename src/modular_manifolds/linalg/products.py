@@ -32,6 +32,15 @@ def symmetric_product(
     return result
 
 
+def symmetric_quadratic(
+    x: Float[Tensor, "*b n n"], b: float, c: float, space: Float[Tensor, "*b n n"] | None = None
+) -> Float[Tensor, "*b n n"]:
+    """b x + c x^2 of a symmetric x, likewise."""
+    if not bands(x):
+        return add_product(x, x, x, c, b, space)
+    return symmetric_product(x, x, space).mul_(c).add_(x, alpha=b)
+
+
 def skew_product(
     x: Float[Tensor, "*b n n"],
     y: Float[Tensor, "*b n n"],

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from modular_manifolds.linalg import GAP, Precision, add_product, product, readable, skew, symmetric_product
 
+RIDGE_SHARE = 0.1
+"""Of a promised gap, what `Grams` may use up."""
+
 
 class Frame(Protocol):
     """An orthonormal basis of k vectors, not always spelled out."""
@@ -96,7 +99,7 @@ class Grams(NamedTuple):
     def of(
         cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision, dtype: torch.dtype
     ) -> "Grams | None":
-        """None, where that can be read on the host, if the ridge may cost a quarter of the gap that is promised.
+        """None, where that can be read on the host, if the ridge may cost `RIDGE_SHARE` of the gap that is promised.
 
         It costs ridge tr((b^T b + ridge)^(-1/2)) <= ridge sqrt(n) ||L^-1||_F of a value that is at least the nuclear
         norm of L, which is at least its trace, and at least the Frobenius norm of the generator.
@@ -126,7 +129,7 @@ class Grams(NamedTuple):
             cost = ridge * n**0.5 * torch.linalg.matrix_norm(inverse)
             value = torch.maximum(factor.diagonal(dim1=-2, dim2=-1).sum(-1), torch.linalg.matrix_norm(generator))
             # a NaN in g is let through, to come out at the other end
-            if bool(failed.any()) or bool((4 * cost > GAP[precision] * value).any()):
+            if bool(failed.any()) or bool((cost > RIDGE_SHARE * GAP[precision] * value).any()):
                 return None
         return cls(generator.to(given), w, g, inside, inverse)
 

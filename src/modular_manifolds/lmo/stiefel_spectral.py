@@ -25,7 +25,7 @@ from modular_manifolds.linalg import (
     nuclear_norm,
     readable,
 )
-from modular_manifolds.lmo.span import Frame, Grams, Span, Whole
+from modular_manifolds.lmo.span import RIDGE_SHARE, Frame, Grams, Span, Whole
 from modular_manifolds.lmo.table import bounds, directions, landings
 from modular_manifolds.manifolds import Stiefel
 from modular_manifolds.norms import Spectral
@@ -122,7 +122,7 @@ def _turned(
     # a correction to w, so that small steps are not rounded away
     change = _rotation(frame, omega, sine, versine, parts).to(w.dtype)
     new = frame.act(change, onto=w, scale=manifold.radius)
-    if not readable(new):
+    if not readable(new) or (parts == 1 and _small(w)):  # where a polish costs no more than a look
         return manifold.polish(new)
     for _ in range(MOST_POLISHES):
         if looks_orthonormal(_unit(manifold, new), 4 * torch.finfo(w.dtype).eps):
@@ -161,10 +161,9 @@ def _solve(
     Omega is in bfloat16 where that is all its precision. For a large turn the frame is orthonormal to rounding.
     """
     frame: Frame
-    n = w.shape[-1]
-    if n * n * w.shape[:-2].numel() < SMALL and readable(w):  # where a product costs no more than a look at a number
+    if _small(w) and readable(w):  # where a product costs no more than a look at a number
         precision = "exact"
-        large |= n <= TINY
+        large |= w.shape[-1] <= TINY
     if w.shape[-2] <= 2 * w.shape[-1]:
         if precision != "exact":
             frame = Whole.of(w, g, torch.bfloat16)
@@ -183,7 +182,7 @@ def _solve(
         frame = Span.of(w, g)
         return frame, _exactly(drop_rounding(frame.generator, g))
     generator = drop_rounding(grams.generator, g)
-    omega = nearly_msign_skew(generator, precision, inverse_squares=grams.inverse_squares())
+    omega = nearly_msign_skew(generator, precision, inverse_squares=grams.inverse_squares(), spent=RIDGE_SHARE)
     return grams, _exactly(generator) if omega is None else omega
 
 
@@ -191,6 +190,10 @@ def _exactly(generator: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k k"]:
     omega = nearly_msign_skew(generator, "exact")
     assert omega is not None, "only bfloat16 can be too coarse"
     return omega
+
+
+def _small(w: Float[Tensor, "*b m n"]) -> bool:
+    return w.shape[-1] ** 2 * w.shape[:-2].numel() < SMALL
 
 
 def _unit(manifold: Stiefel, w: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
