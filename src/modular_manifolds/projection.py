@@ -1,11 +1,14 @@
 """Putting weights on their manifolds, and seeing that they are there."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
+from modular_manifolds.distributed import Item, added_up, at_owners, replace_at_owners, spread_of
 from modular_manifolds.linalg import check_finite, working_dtype
 from modular_manifolds.manifolds import Manifold, Stiefel
 
@@ -25,16 +28,36 @@ def project_(target: Any, manifold: Manifold | None = None) -> None:
     Raises:
         TypeError: a parameter is not a real floating-point tensor; the target is an iterator, which can be read only
             once; or `manifold` is given beside groups that bring their own.
+        RankError: a rank did not take part, where parameters are sharded (a collective call then).
         ValueError: a group has no geometry, or a parameter has a NaN, an Inf, or fewer than two axes and no group that
             says where it belongs. Nothing has been changed then.
     """
     work = list(assignments(target, manifold))
-    for (name, p), _, _ in work:
+    for (_, p), _, _ in work:
         working_dtype(p.dtype)
-        check_finite(p, name)
+    spreads = {p: spread for (name, p), _, _ in work if (spread := spread_of(name, p)) is not None}
+    sharded = [Item(name, p, spreads[p]) for (name, p), _, _ in work if p in spreads]
+    for item, bad in zip(sharded, added_up(sharded, lambda part: (~part.isfinite()).sum()), strict=True):
+        if bad:
+            raise ValueError(f"{item.name} of shape {tuple(item.tensor.shape)} has {bad:.0f} non-finite entries")
+    for (name, p), _, _ in work:
+        if p not in spreads:
+            check_finite(p, name)
     for (_, p), where, kernel_axes in work:
-        matrix = as_matrix(p, kernel_axes)
-        matrix.copy_(where.project(matrix))
+        if p not in spreads:
+            p.copy_(_projected(where, kernel_axes, p))
+    # of one manifold together, so that they take few collectives
+    for where, kernel_axes in dict.fromkeys((where, kernel_axes) for _, where, kernel_axes in work):
+        here = {p for (_, p), *place in work if place == [where, kernel_axes]}
+        replace_at_owners([item for item in sharded if item.tensor in here], partial(_projected, where, kernel_axes))
+
+
+def _projected(manifold: Manifold, kernel_axes: int, whole: Tensor) -> Tensor:
+    """The nearest point of the manifold, in the shape of the parameter."""
+    projected = whole.clone()
+    matrix = as_matrix(projected, kernel_axes)
+    matrix.copy_(manifold.project(matrix))
+    return projected
 
 
 def assignments(target: Any, manifold: Manifold | None) -> Iterator[tuple[NamedParameter, Manifold, int]]:
@@ -100,7 +123,14 @@ def check_on_manifold(params: list[NamedParameter], manifold: Manifold, kernel_a
     The tolerance is 1e-4, plus what rounding to the parameter's own dtype costs.
     """
     params = [(name, p) for name, p in params if p.numel()]
-    worst = read_together([manifold.violation(as_matrix(p.detach(), kernel_axes)).amax().double() for _, p in params])
+
+    def violation(whole: Tensor) -> Tensor:
+        return manifold.violation(as_matrix(whole.detach(), kernel_axes)).amax().double()
+
+    sharded = [Item(name, p, spread) for name, p in params if (spread := spread_of(name, p)) is not None]
+    params = [(name, p) for name, p in params if not isinstance(p, DTensor)]
+    worst = [*read_together([violation(p) for _, p in params]), *at_owners(sharded, violation)]
+    params += [(item.name, item.tensor) for item in sharded]
     for (name, p), off in zip(params, worst, strict=True):
         tolerance = 1e-4 + 4 * torch.finfo(p.dtype).eps
         if not off <= tolerance:

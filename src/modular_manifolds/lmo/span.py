@@ -79,6 +79,24 @@ class Span(NamedTuple):
         return self.basis @ inside if onto is None else add_product(onto, self.basis, inside)
 
 
+class Products(NamedTuple):
+    """What `Grams` needs to know of w and g: n x n matrices, sums over their rows."""
+
+    wg: Float[Tensor, "*b n n"]
+    """w^T g."""
+    gg: Float[Tensor, "*b n n"]
+    """g^T g."""
+    ww: Float[Tensor, "*b n n"] | None
+    """w^T w, where its rounding matters."""
+
+    @classmethod
+    def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], dtype: torch.dtype) -> "Products":
+        """Computed in `dtype`; w^T w is known to be I if that is all that w has itself."""
+        lifted = w.to(dtype)
+        ww = symmetric_product(lifted, lifted) if dtype != w.dtype else None
+        return cls(product(lifted.mT, g.to(dtype)), symmetric_product(g.to(dtype), g.to(dtype)), ww)
+
+
 class Grams(NamedTuple):
     """w and the columns of b L^-T, where b = g - w w^T g and L L^T = b^T b + ridge I, from w^T g and g^T g alone.
 
@@ -109,13 +127,32 @@ class Grams(NamedTuple):
             precision: what is promised.
             dtype: to compute in. In float64, where that is more than w has, b is told from the rounding of w as well.
         """
-        n, given = w.shape[-1], w.dtype
-        w, g = w.to(dtype), g.to(dtype)
-        gram = symmetric_product(g, g)
+        lifted, g = w.to(dtype), g.to(dtype)
+        return cls.with_products(lifted, g, Products.of(w, g, dtype), precision, w.dtype)
+
+    @classmethod
+    def with_products(
+        cls,
+        w: Float[Tensor, "*b m n"],
+        g: Float[Tensor, "*b m n"],
+        products: "Products",
+        precision: Precision,
+        given: torch.dtype,
+    ) -> "Grams | None":
+        """The same from products that are known, which may be those of more rows than w and g are of.
+
+        Args:
+            w, g: in the dtype of the products, which are used up.
+            products: of the whole of w and g.
+            precision: what is promised.
+            given: dtype that w has been rounded to.
+        """
+        n, dtype = w.shape[-1], w.dtype
+        gram, across = products.gg, products.wg
         ridge = torch.finfo(dtype).eps * torch.linalg.matrix_norm(gram)
-        across = inside = product(w.mT, g)
-        if dtype != given:
-            inside = torch.linalg.solve(symmetric_product(w, w), across)
+        inside = across
+        if products.ww is not None:
+            inside = torch.linalg.solve(products.ww, across)
             ridge = 16 * ridge  # b may be next to nothing here, and its Gram all rounding
         gram = gram.sub_(symmetric_product(across, inside))
         ridge = ridge.masked_fill(ridge == 0, 1.0)
@@ -148,10 +185,15 @@ class Grams(NamedTuple):
         return c[..., : self.w.shape[-1]]
 
     def act(
-        self, c: Float[Tensor, "*b k n"], onto: Float[Tensor, "*b m n"] | None = None, scale: float = 1.0
+        self,
+        c: Float[Tensor, "*b k n"],
+        onto: Float[Tensor, "*b m n"] | None = None,
+        scale: float = 1.0,
+        also: Float[Tensor, "*b n n"] | None = None,
     ) -> Float[Tensor, "*b m n"]:
+        """The same; `also` is another n x n matrix that w is multiplied with, from the right."""
         upper, lower = c.to(self.g.dtype).chunk(2, -2)
         outside = product(self.inverse.mT, lower)
-        within = add_product(upper, self.inside, outside, -1.0)
+        within = add_product(upper if also is None else upper + also, self.inside, outside, -1.0)
         start = product(self.w, within) * scale if onto is None else add_product(onto.to(self.w), self.w, within, scale)
         return add_product(start, self.g, outside, scale, space=start).to(c.dtype)

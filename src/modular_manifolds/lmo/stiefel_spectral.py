@@ -109,18 +109,10 @@ def _turned(
     precision: Precision,
 ) -> Float[Tensor, "*b m n"]:
     """A tall w turned by the angle lr scale."""
-    parts = 1
-    sine: float | Tensor
-    versine: float | Tensor
-    if isinstance(lr, Tensor) and lr.device.type != "cpu":
-        sine, versine = (lr * scale).sin(), 2 * (lr * scale / 2).sin() ** 2
-    else:
-        t = float(lr) * scale % (2 * pi)  # a full turn changes nothing
-        parts = max(1, ceil(t / LARGEST_TURN))
-        sine, versine = sin(t / parts), 2 * sin(t / parts / 2) ** 2
+    sine, versine, parts = angle(lr, scale)
     frame, omega = _solve(_unit(manifold, w), g, precision, large=parts > 1)
     # a correction to w, so that small steps are not rounded away
-    change = _rotation(frame, omega, sine, versine, parts).to(w.dtype)
+    change = rotation(frame, omega, sine, versine, parts).to(w.dtype)
     new = frame.act(change, onto=w, scale=manifold.radius)
     if not readable(new) or (parts == 1 and _small(w)):  # where a polish costs no more than a look
         return manifold.polish(new)
@@ -131,7 +123,16 @@ def _turned(
     return new
 
 
-def _rotation(
+def angle(lr: float | Tensor, scale: float) -> tuple[float | Tensor, float | Tensor, int]:
+    """sin(t) and 1 - cos(t) of the angle that is turned at once, t = lr scale / parts, and in how many parts."""
+    if isinstance(lr, Tensor) and lr.device.type != "cpu":
+        return (lr * scale).sin(), 2 * (lr * scale / 2).sin() ** 2, 1
+    t = float(lr) * scale % (2 * pi)  # a full turn changes nothing
+    parts = max(1, ceil(t / LARGEST_TURN))
+    return sin(t / parts), 2 * sin(t / parts / 2) ** 2, parts
+
+
+def rotation(
     frame: Frame, omega: Float[Tensor, "*b k k"], sine: float | Tensor, versine: float | Tensor, parts: int
 ) -> Float[Tensor, "*b k j"]:
     """exp(-t Omega) - I = -sin(t) Omega + (1 - cos(t)) Omega^2, `parts` times over: of it, the frame's columns.
@@ -181,9 +182,13 @@ def _solve(
     if grams is None:
         frame = Span.of(w, g)
         return frame, _exactly(drop_rounding(frame.generator, g))
-    generator = drop_rounding(grams.generator, g)
+    return grams, omega_of(grams, drop_rounding(grams.generator, g), precision)
+
+
+def omega_of(grams: Grams, generator: Float[Tensor, "*b k k"], precision: Precision) -> Float[Tensor, "*b k k"]:
+    """Omega in the frame, from its generator without rounding."""
     omega = nearly_msign_skew(generator, precision, inverse_squares=grams.inverse_squares(), spent=RIDGE_SHARE)
-    return grams, _exactly(generator) if omega is None else omega
+    return _exactly(generator) if omega is None else omega
 
 
 def _exactly(generator: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k k"]:

@@ -7,9 +7,10 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from modular_manifolds.linalg import working_dtype
+from modular_manifolds.optim.batches import State
 
 
-def adamw_(group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], states: list[dict[str, Any]]) -> None:
+def adamw_(group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], states: list[State]) -> None:
     """One AdamW step on `weights`, in place (Loshchilov & Hutter, arXiv 1711.05101)."""
     for w, state in zip(weights, states, strict=True):
         if "exp_avg" not in state:

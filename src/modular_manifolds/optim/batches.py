@@ -1,7 +1,7 @@
 """Weights of one shape stepped as one: stacks of them, of their gradients and of what is kept for each."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from modular_manifolds.projection import as_matrix, as_parameter
 LARGEST = 2**21
 """Entries of a batch on a CPU: more do not make it faster, and copying them into a stack costs time and memory."""
 
-State = dict[str, Any]
+State = MutableMapping[str, Any]
 """What an optimizer keeps for one parameter."""
 
 

@@ -14,10 +14,10 @@ def descend_(group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], 
     geometry = group["geometry"]
     lr = group["lr"] * group["budget"]
 
-    def average(grads: list[Tensor], states: list[State]) -> list[Tensor]:
-        return _average(group, grads, states) if group["momentum"] > 0 and not tangent else grads
+    def prepare(grads: list[Tensor], states: list[State]) -> list[Tensor]:
+        return average(group, grads, states) if group["momentum"] > 0 and not tangent else grads
 
-    for batch in batches(weights, grads, states, geometry.kernel_axes, average):
+    for batch in batches(weights, grads, states, geometry.kernel_axes, prepare):
         w = batch.w
         g = _carried_average(group, batch) if group["momentum"] > 0 and tangent else batch.g
         if group["weight_decay"]:
@@ -31,7 +31,7 @@ def descend_(group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], 
             batch.store("memory", memory)
 
 
-def _average(group: dict[str, Any], grads: list[Tensor], states: list[State]) -> list[Tensor]:
+def average(group: dict[str, Any], grads: list[Tensor], states: list[State]) -> list[Tensor]:
     """The exponential average of the gradients, looking one step ahead if `nesterov`, as in torch.optim.Muon."""
     for g, state in zip(grads, states, strict=True):
         if "momentum" not in state:

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
+from modular_manifolds.distributed.routes import Machine
 from modular_manifolds.geometry import Geometry
 from modular_manifolds.linalg import Precision
 from modular_manifolds.manifolds import Stiefel
@@ -31,7 +33,7 @@ class ManifoldMuon(ModularOptimizer):
             "balanced" within 1 % and "fast" within 5 %, both by products in bfloat16 where they suffice. The weights
             stay on the manifold to float32's rounding in all three.
         weight_decay: must be 0; it is an argument so that it can say why.
-        maximize, nonfinite: as for ModularOptimizer.
+        maximize, nonfinite, process_group, machine: as for ModularOptimizer.
 
     Raises:
         TypeError, ValueError: as for ModularOptimizer; also for a parameter with fewer than two axes.
@@ -50,6 +52,8 @@ class ManifoldMuon(ModularOptimizer):
         weight_decay: float = 0.0,
         maximize: bool = False,
         nonfinite: Literal["raise", "skip"] = "raise",
+        process_group: ProcessGroup | None = None,
+        machine: Machine | None = None,
     ) -> None:
         self._geometry = Geometry(Stiefel(radius), Spectral(), precision=precision)
         super().__init__(
@@ -61,6 +65,8 @@ class ManifoldMuon(ModularOptimizer):
             weight_decay=weight_decay,
             maximize=maximize,
             nonfinite=nonfinite,
+            process_group=process_group,
+            machine=machine,
         )
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:

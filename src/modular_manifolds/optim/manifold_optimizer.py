@@ -7,9 +7,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from modular_manifolds.distributed import Item, LocalState, Spread, Team, added_up, local, spread_of
 from modular_manifolds.linalg import working_dtype
+from modular_manifolds.optim.agreement import check_agreement
 from modular_manifolds.optim.batches import State
 from modular_manifolds.optim.checks import check_settings, check_tensors, checked_group, with_finite_gradients
+from modular_manifolds.optim.jobs import Job, agreed
 from modular_manifolds.projection import (
     NamedParameter,
     as_matrix,
@@ -17,6 +20,7 @@ from modular_manifolds.projection import (
     kernel_axes_of,
     manifold_of,
     named_parameters,
+    project_,
 )
 
 
@@ -31,8 +35,10 @@ class ManifoldOptimizer(Optimizer):
     signature: ClassVar[tuple[str, ...]]
     """Settings by which a saved group is known to be this optimizer's. The first says where the parameters live."""
 
-    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+    def __init__(self, params: Any, defaults: dict[str, Any], replicas: Team | None = None) -> None:
         self._versions: dict[Tensor, int] = {}
+        self._spreads: dict[Tensor, Spread | None] = {}
+        self._replicas = replicas
         super().__init__(params, defaults)
 
     # what a subclass provides
@@ -51,6 +57,21 @@ class ManifoldOptimizer(Optimizer):
     def update_(self, group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], states: list[State]) -> None:
         """Step the weights, in place, against the gradients, which are only read."""
         raise NotImplementedError
+
+    def prepare_sharded(self, job: Job) -> Tensor | None:
+        """Numbers that a step of a parameter on several ranks needs to have added up over them, in float64."""
+        raise NotImplementedError
+
+    def update_sharded_(self, jobs: list[Job]) -> None:
+        """Step parameters that lie on several ranks, in place."""
+        raise NotImplementedError
+
+    def check_spread(self, name: str, spread: Spread) -> None:
+        """Raise TypeError if this optimizer cannot step a parameter that lies on several ranks."""
+        raise TypeError(
+            f"{name} lies on {spread.team.size} ranks: {type(self).__name__} steps whole parameters only; use "
+            "ModularOptimizer"
+        )
 
     def with_defaults(self, group: dict[str, Any]) -> dict[str, Any]:
         """The group with every setting that it does not bring."""
@@ -73,11 +94,18 @@ class ManifoldOptimizer(Optimizer):
         check_tensors(named)
         self.check_claim(group, named)
         self.check_settings(group)
+        spreads = {p: spread_of(name, p, self._replicas) for name, p in named}
+        for name, p in named:
+            spread = spreads[p]
+            if spread is not None:
+                self.check_spread(name, spread)
+        check_agreement(self.described(group), named, spreads)
         manifold = manifold_of(group)
         if manifold is not None:
             check_on_manifold(named, manifold, kernel_axes_of(group))
         super().add_param_group(group)
-        self._versions |= {p: p._version for _, p in named}
+        self._spreads |= spreads
+        self._versions |= {p: local(p)._version for _, p in named}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -101,26 +129,66 @@ class ManifoldOptimizer(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             self.check_settings(group)
-        work = [
-            (group, [(name, p) for name, p in named_parameters(group, f"params[{i}]") if p.grad is not None])
-            for i, group in enumerate(self.param_groups)
-        ]
+        work, jobs = [], []
+        for i, group in enumerate(self.param_groups):
+            named = named_parameters(group, f"params[{i}]")
+            work.append(
+                (group, [(name, p) for name, p in named if p.grad is not None and self._spread(name, p) is None])
+            )
+            jobs += [self._job(group, name, p, spread) for name, p in named if (spread := self._spread(name, p))]
+        jobs = agreed(jobs, self.prepare_sharded)
         work = [(group, with_finite_gradients(group["nonfinite"], named)) for group, named in work]
         for group, named in work:
-            self._check_untouched(group, named)
+            self._check_untouched(group, [(name, p) for name, p in named if self._versions.get(p) != p._version])
+        self._check_jobs(jobs)
         for group, named in work:
             self._update(group, [p for _, p in named])
+        self._update_jobs(jobs)
         return loss
 
-    def _check_untouched(self, group: dict[str, Any], named: list[NamedParameter]) -> None:
+    def _spread(self, name: str, p: Tensor) -> Spread | None:
+        if p not in self._spreads:
+            self._spreads[p] = spread_of(name, p, self._replicas)
+        return self._spreads[p]
+
+    def _job(self, group: dict[str, Any], name: str, p: Tensor, spread: Spread) -> Job:
+        state, part = LocalState(self.state, p), local(p)
+        return Job(group, name, p, spread, state, state.get("master", part), self._versions.get(p) != part._version)
+
+    def _check_jobs(self, jobs: list[Job]) -> None:
+        """As `_check_untouched`; and make what is missing of master copies."""
+        for group in {id(job.group): job.group for job in jobs}.values():
+            of_group = [job for job in jobs if job.group is group]
+            self._check_untouched(group, [(job.name, job.p) for job in of_group if job.touched])
+            low = [job for job in of_group if job.p.dtype != working_dtype(job.p.dtype)]
+            missing = [job for job in low if "master" not in job.state]
+            for job in missing:
+                job.state["master"] = local(job.p).to(working_dtype(job.p.dtype))
+            for job in low:
+                job.weight = job.state["master"]
+            if missing and manifold_of(group) is not None:
+                masters = [(job.name, self.state[job.p]["master"]) for job in missing]
+                project_([{**group, "params": masters, "param_names": None}])
+
+    def _update_jobs(self, jobs: list[Job]) -> None:
+        if jobs:
+            self.update_sharded_(jobs)
+        for job in jobs:
+            part = local(job.p)
+            if job.weight.dtype != part.dtype:
+                part.copy_(job.weight)
+            self._versions[job.p] = part._version
+
+    def _check_untouched(self, group: dict[str, Any], touched: list[NamedParameter]) -> None:
         """Look again at parameters that something else than this optimizer has written to, e.g. a loaded checkpoint."""
-        touched = [(name, p) for name, p in named if self._versions.get(p) != p._version]
         manifold = manifold_of(group)
         if touched and manifold is not None:
             check_on_manifold(touched, manifold, kernel_axes_of(group))
-        for _, p in touched:
-            master = self.state[p].get("master") if p in self.state else None
-            if master is not None and not torch.equal(master.to(p.dtype), p):
+        masters = [(name, p) for name, p in touched if "master" in self.state.get(p, {})]
+        for name, p in masters:
+            master, spread = self.state[p]["master"], self._spread(name, p)
+            stale = local(master).to(p.dtype).ne(local(p)).sum()
+            if stale if spread is None else added_up([Item(name, stale, spread)], lambda part: part)[0]:
                 del self.state[p]["master"]
 
     def _update(self, group: dict[str, Any], params: list[Tensor]) -> None:
@@ -198,4 +266,5 @@ class ManifoldOptimizer(Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._versions = {}
+        self._versions, self._spreads = {}, {}
+        self.__dict__.setdefault("_replicas", None)

@@ -4,13 +4,18 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
+from modular_manifolds.distributed import Spread, Team
+from modular_manifolds.distributed.routes import Machine
 from modular_manifolds.geometry import Geometry
 from modular_manifolds.optim.adamw import adamw_
 from modular_manifolds.optim.batches import State
 from modular_manifolds.optim.checks import check_adam, check_fraction, check_velocity
 from modular_manifolds.optim.descent import descend_
+from modular_manifolds.optim.jobs import Job
 from modular_manifolds.optim.manifold_optimizer import ManifoldOptimizer
+from modular_manifolds.optim.sharded_descent import descend_sharded_, is_local, to_add
 from modular_manifolds.projection import NamedParameter, kernel_axes_of
 
 MomentumOn = Literal["gradient", "tangent"]
@@ -48,14 +53,19 @@ class ModularOptimizer(ManifoldOptimizer):
             normal to the manifold is gone for good. Not on manifolds with a boundary, where velocities form no space.
         weight_decay: decoupled, for AdamW and Euclidean groups only.
         betas, eps: of AdamW groups. (Schedulers that cycle momentum cycle `momentum`, and leave these alone.)
+        process_group: ranks that all hold the same parameters, as under DDP: each solves its share, and the others get
+            the results. Without it every rank solves everything. Parameters that are DTensors, as under `fully_shard`
+            or tensor parallelism, say themselves where they are; adding and stepping them is then a collective call.
         maximize: ascend instead of descend.
         nonfinite: what to do about a gradient with a NaN or an Inf: "raise" an error that names the parameter, with
             nothing changed, or "skip" that parameter in this step.
+        machine: speeds by which the way to step sharded parameters is chosen, see `distributed.routes`.
 
     Raises:
         TypeError: a parameter is not a real, dense floating-point tensor.
         ValueError: a setting is out of range; a group has no geometry; a parameter occurs twice or is off its
-            manifold; weight decay on a manifold.
+            manifold; weight decay on a manifold; ranks differ in their groups.
+        RankError: a rank has failed, or has not come, when parameters lie on several.
     """
 
     signature: ClassVar[tuple[str, ...]] = ("geometry",)
@@ -73,7 +83,10 @@ class ModularOptimizer(ManifoldOptimizer):
         eps: float = 1e-8,
         maximize: bool = False,
         nonfinite: Literal["raise", "skip"] = "raise",
+        process_group: ProcessGroup | None = None,
+        machine: Machine | None = None,
     ) -> None:
+        self._machine = machine
         # kept out of the defaults: schedulers that cycle momentum look for "betas" there, and would miss "momentum"
         self._adamw = {"betas": betas, "eps": eps}
         defaults = {
@@ -86,7 +99,8 @@ class ModularOptimizer(ManifoldOptimizer):
             "nonfinite": nonfinite,
             "budget": 1.0,
         }
-        super().__init__(params.param_groups() if isinstance(params, HasGroups) else params, defaults)
+        replicas = None if process_group is None else Team.of_group(process_group)
+        super().__init__(params.param_groups() if isinstance(params, HasGroups) else params, defaults, replicas)
 
     def check_claim(self, group: dict[str, Any], named: list[NamedParameter]) -> None:
         if "geometry" not in group:
@@ -121,6 +135,19 @@ class ModularOptimizer(ManifoldOptimizer):
     def update_(self, group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], states: list[State]) -> None:
         (adamw_ if group["geometry"] is None else descend_)(group, weights, grads, states)
 
+    def check_spread(self, name: str, spread: Spread) -> None:
+        pass
+
+    def prepare_sharded(self, job: Job) -> Tensor | None:
+        return to_add(job)
+
+    def update_sharded_(self, jobs: list[Job]) -> None:
+        at_home = [job for job in jobs if is_local(job)]
+        for group in {id(job.group): job.group for job in at_home}.values():
+            own = [job for job in at_home if job.group is group]
+            self.update_(group, [job.weight for job in own], [job.grad for job in own], [job.state for job in own])
+        descend_sharded_([job for job in jobs if not is_local(job)], self._machine)
+
     def with_defaults(self, group: dict[str, Any]) -> dict[str, Any]:
         for_adamw = self._adamw if group.get("geometry", ...) is None else {}
         return {**self.defaults, **for_adamw, **group}
@@ -133,7 +160,7 @@ class ModularOptimizer(ManifoldOptimizer):
         return {**group, "geometry": Geometry.from_dict(geometry) if isinstance(geometry, dict) else geometry}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_adamw": self._adamw}
+        return {**super().__getstate__(), "_adamw": self._adamw, "_machine": self._machine}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

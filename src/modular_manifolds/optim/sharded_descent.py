@@ -1,0 +1,56 @@
+"""Steepest descent on a manifold for parameters that lie on several ranks, by one of three routes.
+
+local   the matrices are whole on every rank that holds any of them: stepped there, as on one process.
+owner   each matrix goes whole to one rank, and comes back.
+rows    tall matrices cut along their rows stay where they are, and sums over rows are added up.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from torch import Tensor
+
+from modular_manifolds.distributed.routes import Machine, rows_are_cheaper, usual
+from modular_manifolds.optim import rows_route
+from modular_manifolds.optim.jobs import Averaged, Job
+from modular_manifolds.optim.owner_route import step_at_owners_
+
+
+def is_local(job: Job) -> bool:
+    """Whether every rank that holds any of a job's matrices holds them whole, and they differ from rank to rank."""
+    layout, geometry = job.spread.layout, job.group["geometry"]
+    if geometry is None or layout.size == 1:
+        return True
+    ndim, kernel = len(layout.shape), geometry.kernel_axes
+    matrix = {ndim - 1 - kernel, ndim - 2 - kernel} if ndim > 1 else {0}
+    return bool(layout.sharded) and not matrix.intersection(layout.sharded)
+
+
+def to_add(job: Job) -> Tensor | None:
+    """What ranks have to add up before a step, for the route that the job may take."""
+    return rows_route.to_add(job) if not is_local(job) and rows_route.fits_rows(job) else None
+
+
+def descend_sharded_(jobs: Sequence[Job], machine: Machine | None = None) -> None:
+    """One step of each job's geometry, in place: a collective call, with the same jobs on all ranks.
+
+    Args:
+        jobs: none of them local.
+        machine: what routes are chosen by; by default what is usual for the parameters' device.
+    """
+    shapes: dict[Any, list[Job]] = defaultdict(list)
+    at_owners: list[Job | Averaged] = [job for job in jobs if not job.sums]
+    for job in jobs:
+        if job.sums:
+            shapes[job.spread, job.weight.dtype].append(job)
+    for (spread, _), same in shapes.items():
+        *batch, m, n = spread.layout.shape
+        speeds = machine or usual(same[0].weight.device)
+        ranks, count = len(spread.layout.copies[0]), len(same) * prod(batch)
+        if rows_are_cheaper(max(m, n), min(m, n), ranks, count, speeds):
+            at_owners += rows_route.step_rows_(same)
+        else:
+            at_owners += same
+    step_at_owners_(at_owners)
