@@ -11,10 +11,10 @@ demo: $(STAMP)  ## train a small network with every method on handwritten digits
 
 # one thread a process: the matrices are small, and threads that compete are far slower than one
 test: $(STAMP)  ## the test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup
 
 test-slow: $(STAMP)  ## the checks that take minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup -m slow
 
 lint: $(STAMP)  ## style and types
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """The library's conformance suite on every pair of the table, and what closed forms promise beyond it.
 
-The pairs come from the table: a new one is tested as soon as it is registered, given instances in MANIFOLDS and NORMS.
+The pairs come from the table: a new one is tested as soon as it is registered, given instances in `every_pair`.
 """
 
 import pytest
@@ -11,106 +11,34 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from modular_manifolds import Geometry, NoLMOError
-from modular_manifolds.lmo import geometries
 from modular_manifolds.manifolds import (
     DGram,
-    DoublyStochastic,
-    Euclidean,
-    FixedRank,
-    Grassmann,
     LowRankFactors,
     Manifold,
     Oblique,
-    Product,
-    SpectralBall,
-    SpectralBand,
-    SpectralSphere,
     Sphere,
     Stiefel,
     SymmetricPositiveDefinite,
 )
 from modular_manifolds.norms import (
-    ConvOperator,
     Frobenius,
     MaxColumn,
     MaxEntry,
     MaxRow,
-    Norm,
     Nuclear,
-    PerBlock,
-    PerHead,
-    RMSOperator,
-    RowSup,
     Schatten,
-    Spectral,
-    TransposedRMSOperator,
 )
 from modular_manifolds.testing import pair_checks
 from modular_manifolds.testing.samples import normal_gradient
 from modular_manifolds.testing.shapes import has_shape
+from tests.lmo.every_pair import TABLE, is_variant
 
-MANIFOLDS: dict[type[Manifold], list[Manifold]] = {
-    DGram: [DGram()],
-    DoublyStochastic: [DoublyStochastic()],
-    Euclidean: [Euclidean()],
-    FixedRank: [FixedRank(2)],
-    Grassmann: [Grassmann(0.7)],
-    LowRankFactors: [LowRankFactors(3)],
-    Oblique: [Oblique("rows"), Oblique("columns", 0.3)],
-    Product: [Product((Sphere(), Stiefel(2.0)), (2, 3))],
-    SpectralBall: [SpectralBall(0.5)],
-    SpectralBand: [SpectralBand(0.5, 2.0)],
-    SpectralSphere: [SpectralSphere(2.0)],
-    Sphere: [Sphere(2.5)],
-    Stiefel: [Stiefel(3.0)],
-    SymmetricPositiveDefinite: [SymmetricPositiveDefinite(), SymmetricPositiveDefinite("euclidean")],
-}
-NORMS: dict[type[Norm], list[Norm]] = {
-    ConvOperator: [ConvOperator(9)],
-    Frobenius: [Frobenius()],
-    MaxColumn: [MaxColumn()],
-    MaxEntry: [MaxEntry()],
-    MaxRow: [MaxRow()],
-    Nuclear: [Nuclear()],
-    PerBlock: [PerBlock((Frobenius(), Spectral()), (2, 3)), PerBlock(Spectral(), (3, 4))],
-    PerHead: [PerHead(Spectral(), 2, "columns")],
-    RMSOperator: [RMSOperator()],
-    RowSup: [RowSup()],
-    Schatten: [Schatten(3.0)],
-    Spectral: [Spectral()],
-    TransposedRMSOperator: [TransposedRMSOperator()],
-}
 GAPS = {"closed form": None, "root": 1e-6, "iterative": 1e-3}
 """Relative gaps that the kinds of pairs promise; a formula is exact up to rounding."""
-
-VARIANTS = (RMSOperator, TransposedRMSOperator, RowSup, PerBlock, PerHead)
-"""Norms whose pairs, but for those of products, are found as another norm's are."""
 
 ROUNDING = {torch.float64: 1e-13, torch.float32: 5e-6}
 
 
-def exists(manifold: Manifold, norm: Norm) -> bool:
-    try:
-        Geometry(manifold, norm)
-    except NoLMOError:
-        return False
-    blocks = norm.split if isinstance(norm, PerBlock) else None
-    return blocks is None or sum(blocks) == (7 if isinstance(manifold, LowRankFactors) else 5)
-
-
-def is_variant(geometry: Geometry) -> bool:
-    manifold, norm = geometry.manifold, geometry.norm
-    return isinstance(norm, VARIANTS) and not isinstance(manifold, Euclidean | LowRankFactors | Product)
-
-
-TABLE = {
-    Geometry(manifold, norm): row.kind
-    for row in geometries()
-    if row.manifold.__module__.startswith("modular_manifolds.") and row.norm.__module__.startswith("modular_manifolds.")
-    for manifold in MANIFOLDS[row.manifold]
-    for norm in NORMS[row.norm]
-    if (not row.only or row.only in repr(manifold)) and exists(manifold, norm)
-}
 CLOSED_FORMS = [geometry for geometry, kind in TABLE.items() if kind == "closed form" and not is_variant(geometry)]
 SHAPES = {
     "closed form": [(5, 5), (7, 3), (3, 7), (1, 1), (1, 6), (2, 6, 4)],

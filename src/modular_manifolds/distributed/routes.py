@@ -62,19 +62,19 @@ def rows_bytes(n: int, ranks: int, count: int = 1, itemsize: int = 4) -> float:
     return 2 * 2 * count * n * n * itemsize * (1 - 1 / ranks)
 
 
-def owner_seconds(m: int, n: int, ranks: int, count: int, machine: Machine, itemsize: int = 4) -> float:
-    """A step on the owner route."""
+def owner_seconds(m: int, n: int, ranks: int, count: int, machine: Machine) -> float:
+    """A step of float32 matrices on the owner route."""
     work = ceil(count / ranks) * owner_work((m, n))
-    return 2 * machine.latency + owner_bytes(m, n, ranks, count, itemsize) / machine.bandwidth + work / machine.flops
+    return 2 * machine.latency + owner_bytes(m, n, ranks, count) / machine.bandwidth + work / machine.flops
 
 
 def rows_seconds(m: int, n: int, ranks: int, count: int, machine: Machine, itemsize: int = 4) -> float:
-    """A step on the rows route."""
-    work = count * (10 * ceil(m / ranks) * n * n + 2 * PRODUCTS * n**3)
+    """A step of float32 matrices on the rows route, with sums of that many bytes a number."""
+    sums = 6 * ceil(m / ranks) * n * n * itemsize / 4
+    work = count * (sums + 4 * ceil(m / ranks) * n * n + 2 * PRODUCTS * n**3)
     return machine.latency + rows_bytes(n, ranks, count, itemsize) / machine.bandwidth + work / machine.flops
 
 
 def rows_are_cheaper(m: int, n: int, ranks: int, count: int, machine: Machine, itemsize: int = 4) -> bool:
     """Whether the rows route is the faster one."""
-    rows, owner = (f(m, n, ranks, count, machine, itemsize) for f in (rows_seconds, owner_seconds))
-    return rows < owner
+    return rows_seconds(m, n, ranks, count, machine, itemsize) < owner_seconds(m, n, ranks, count, machine)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import largest_entry, length, lifted, msign, normalise, thin_svd, working_dtype
+from modular_manifolds.linalg import largest_entry, length, lifted, near_polar, normalise, thin_svd, working_dtype
 from modular_manifolds.manifolds.manifold import Manifold
 from modular_manifolds.manifolds.stiefel import Stiefel
 
@@ -50,7 +50,7 @@ class DGram(Manifold):
         """The columns of x + u keep their lengths; their directions become orthonormal by a polar factor."""
         if x.shape[-2] < x.shape[-1]:
             return self.retract(x.mT, u.mT).mT
-        return msign(normalise(x + u, -2)) * length(x + u, -2)
+        return near_polar(normalise(x + u, -2)) * length(x + u, -2)
 
     def from_gaussian(self, normal: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """Uniform directions, and the lengths of the Gaussian's columns."""

@@ -13,10 +13,7 @@ from modular_manifolds.optim.batches import State
 def adamw_(group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], states: list[State]) -> None:
     """One AdamW step on `weights`, in place (Loshchilov & Hutter, arXiv 1711.05101)."""
     for w, state in zip(weights, states, strict=True):
-        if "exp_avg" not in state:
-            state["step"] = torch.zeros((), dtype=torch.float32)
-            state["exp_avg"] = torch.zeros_like(w, dtype=working_dtype(w.dtype))
-            state["exp_avg_sq"] = torch.zeros_like(w, dtype=working_dtype(w.dtype))
+        start_adamw(w, state)
     adamw(
         weights,
         grads,
@@ -32,3 +29,11 @@ def adamw_(group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], st
         eps=group["eps"],
         maximize=False,  # the gradients have been turned round already
     )
+
+
+def start_adamw(w: Tensor, state: State) -> None:
+    """The state before the first step, where there is none yet."""
+    if "exp_avg" not in state:
+        state["step"] = torch.zeros((), dtype=torch.float32)
+        state["exp_avg"] = torch.zeros_like(w, dtype=working_dtype(w.dtype))
+        state["exp_avg_sq"] = torch.zeros_like(w, dtype=working_dtype(w.dtype))

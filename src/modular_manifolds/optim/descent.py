@@ -31,6 +31,12 @@ def descend_(group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], 
             batch.store("memory", memory)
 
 
+def kept(group: dict[str, Any]) -> tuple[str, ...]:
+    """What a step keeps for each weight, of the weight's shape."""
+    names = (("momentum", group["momentum"] > 0), ("memory", group["geometry"].remembers))
+    return tuple(name for name, needed in names if needed)
+
+
 def average(group: dict[str, Any], grads: list[Tensor], states: list[State]) -> list[Tensor]:
     """The exponential average of the gradients, looking one step ahead if `nesterov`, as in torch.optim.Muon."""
     for g, state in zip(grads, states, strict=True):

@@ -26,6 +26,8 @@ class Job:
     """This rank's part of what is stepped."""
     touched: bool = False
     """Whether something else has written to the parameter, on some rank."""
+    trained: bool = False
+    """Whether some rank asks for a gradient of it."""
     sums: list[float] = field(default_factory=list)
     """What `to_add` gave, added up over the ranks."""
 
@@ -92,15 +94,16 @@ def _agreed(team: Team, jobs: list[Job], to_add: Callable[[Job], Tensor | None])
     extra = [to_add(job) for job in jobs]
     present = [job.p.grad is not None for job in jobs]
     bad = _nonfinite(jobs)
-    flags = torch.tensor([present, bad, [job.touched for job in jobs]], dtype=torch.float64).T.flatten()
+    trained = [job.p.requires_grad for job in jobs]
+    flags = torch.tensor([present, bad, [job.touched for job in jobs], trained], dtype=torch.float64).T.flatten()
     device = jobs[0].weight.device
     vector = torch.cat([flags.to(device), *(numbers.flatten() for numbers in extra if numbers is not None)])
     totals = iter(team.total(vector, f"the gradients of {jobs[0].name} and {len(jobs) - 1} others").tolist())
     done, faulty = [], []
-    seen = [[next(totals) for _ in range(3)] for _ in jobs]
-    for job, numbers, (gradients, nonfinite, touched) in zip(jobs, extra, seen, strict=True):
+    seen = [[next(totals) for _ in range(4)] for _ in jobs]
+    for job, numbers, (gradients, nonfinite, touched, trained_by) in zip(jobs, extra, seen, strict=True):
         job.sums = [next(totals) for _ in range(0 if numbers is None else numbers.numel())]
-        job.touched = touched > 0
+        job.touched, job.trained = touched > 0, trained_by + gradients > 0
         copied = job.spread.layout.held > 1
         if (nonfinite and job.group["nonfinite"] == "raise") or (copied and 0 < gradients < team.size):
             faulty.append(job)

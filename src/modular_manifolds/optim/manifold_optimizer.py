@@ -62,6 +62,14 @@ class ManifoldOptimizer(Optimizer):
         """Numbers that a step of a parameter on several ranks needs to have added up over them, in float64."""
         raise NotImplementedError
 
+    def start_state(self, job: Job) -> None:
+        """Make what the first step of a parameter on several ranks would.
+
+        Also of one that has no gradient yet: so that checkpoints have the same keys on all ranks, and as those of an
+        optimizer that torch.distributed.checkpoint prepares for loading.
+        """
+        raise NotImplementedError
+
     def update_sharded_(self, jobs: list[Job]) -> None:
         """Step parameters that lie on several ranks, in place."""
         raise NotImplementedError
@@ -136,11 +144,14 @@ class ManifoldOptimizer(Optimizer):
                 (group, [(name, p) for name, p in named if p.grad is not None and self._spread(name, p) is None])
             )
             jobs += [self._job(group, name, p, spread) for name, p in named if (spread := self._spread(name, p))]
-        jobs = agreed(jobs, self.prepare_sharded)
+        everyone, jobs = jobs, agreed(jobs, self.prepare_sharded)
         work = [(group, with_finite_gradients(group["nonfinite"], named)) for group, named in work]
         for group, named in work:
             self._check_untouched(group, [(name, p) for name, p in named if self._versions.get(p) != p._version])
-        self._check_jobs(jobs)
+        trained = [job for job in everyone if job.trained]
+        self._check_jobs(trained)
+        for job in trained:
+            self.start_state(job)
         for group, named in work:
             self._update(group, [p for _, p in named])
         self._update_jobs(jobs)

@@ -3,16 +3,17 @@
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from modular_manifolds.distributed import Spread, Team
 from modular_manifolds.distributed.routes import Machine
 from modular_manifolds.geometry import Geometry
-from modular_manifolds.optim.adamw import adamw_
+from modular_manifolds.optim.adamw import adamw_, start_adamw
 from modular_manifolds.optim.batches import State
 from modular_manifolds.optim.checks import check_adam, check_fraction, check_velocity
-from modular_manifolds.optim.descent import descend_
+from modular_manifolds.optim.descent import descend_, kept
 from modular_manifolds.optim.jobs import Job
 from modular_manifolds.optim.manifold_optimizer import ManifoldOptimizer
 from modular_manifolds.optim.sharded_descent import descend_sharded_, is_local, to_add
@@ -140,6 +141,14 @@ class ModularOptimizer(ManifoldOptimizer):
 
     def prepare_sharded(self, job: Job) -> Tensor | None:
         return to_add(job)
+
+    def start_state(self, job: Job) -> None:
+        if job.group["geometry"] is None:
+            start_adamw(job.weight, job.state)
+        else:
+            for name in kept(job.group):
+                if name not in job.state:
+                    job.state[name] = torch.zeros_like(job.weight)
 
     def update_sharded_(self, jobs: list[Job]) -> None:
         at_home = [job for job in jobs if is_local(job)]

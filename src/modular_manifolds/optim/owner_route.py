@@ -8,13 +8,12 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from modular_manifolds.distributed import Exchange, Team, balanced_owners, described
 from modular_manifolds.distributed.routes import owner_work
 from modular_manifolds.optim.batches import State
-from modular_manifolds.optim.descent import descend_
+from modular_manifolds.optim.descent import descend_, kept
 from modular_manifolds.optim.jobs import Averaged, Job, averaged
 
 
@@ -28,10 +27,9 @@ def step_at_owners_(items: list[Job | Averaged]) -> None:
             shapes[job.spread, job.weight.dtype, _travelling(job)].append(item)
     waiting = [_Shape(same, spent) for same in shapes.values()]
     finish: Callable[[], None] = lambda: None  # noqa: E731
-    for shape, following in zip(waiting, [*waiting[1:], None], strict=True):
-        shape.send()
-        if following is not None:
-            following.send()
+    for i, shape in enumerate(waiting):
+        for travelling in waiting[i : i + 2]:
+            travelling.send()
         new = shape.solve()
         finish()
         finish = shape.send_back(new)
@@ -39,10 +37,9 @@ def step_at_owners_(items: list[Job | Averaged]) -> None:
 
 
 def _travelling(job: Job) -> tuple[str, ...]:
-    """Names of what else a step needs to see whole, and changes."""
-    tangent = job.group["momentum"] > 0 and job.group["momentum_on"] == "tangent"
-    names = (("momentum", tangent), ("memory", job.group["geometry"].remembers))
-    return tuple(name for name, needed in names if needed)
+    """What else a step needs to see whole, and changes: all that is kept, but for an average that is made of parts."""
+    by_parts = job.group["momentum_on"] == "gradient"
+    return tuple(name for name in kept(job.group) if name != "momentum" or not by_parts)
 
 
 class _Shape:
@@ -66,10 +63,6 @@ class _Shape:
         """Start to send what the owners need; once."""
         if self._arrive is not None:
             return
-        for job in self._jobs:
-            for name in self._names:
-                if name not in job.state:
-                    job.state[name] = torch.zeros_like(job.weight)
         gradients = [(item if isinstance(item, Averaged) else averaged(item)).g for item in self._items]
         parts = [[job.weight, g, *self._kept(job)] for job, g in zip(self._jobs, gradients, strict=True)]
         self._arrive = self._exchange.collect(parts)

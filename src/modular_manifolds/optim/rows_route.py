@@ -33,6 +33,15 @@ def fits_rows(job: Job) -> bool:
     return steps_by_rows(geometry.manifold, geometry.norm, m, n, group["lr"] * group["budget"], geometry.precision)
 
 
+def sum_dtypes(job: Job) -> tuple[torch.dtype, ...]:
+    """In which sums are taken, one after the other until they are precise enough.
+
+    In float32 their rounding turns an exact direction by a few 1e-6; `exact` promises no less than one process does.
+    """
+    exact = job.group["geometry"].precision == "exact"
+    return (torch.float64,) if exact else (torch.float32, torch.float64)
+
+
 def to_add(job: Job) -> Float[Tensor, "k"]:
     """What this route needs to know beforehand, of all ranks: a bound on |average|, and the diagonals of w^T w."""
     entries = [x for x in (job.grad, job.state.get("momentum")) if x is not None and x.numel()]
@@ -46,7 +55,7 @@ def step_rows_(jobs: list[Job]) -> list[Averaged]:
     """Step jobs of one layout, and give back those that Grams cannot step as precisely as they ask, untouched."""
     waiting = [averaged(job) for job in jobs]
     moved: list[tuple[Job, Tensor, bool]] = []
-    for dtype in (torch.float32, torch.float64):
+    for dtype in sum_dtypes(jobs[0]):
         stacks = _stacks(waiting)
         totals = _totals([stack.sums(dtype).packed() for stack in stacks], jobs)
         results = [result for stack, total in zip(stacks, totals, strict=True) for result in stack.moved(total)]

@@ -44,12 +44,12 @@ def descend_sharded_(jobs: Sequence[Job], machine: Machine | None = None) -> Non
     at_owners: list[Job | Averaged] = [job for job in jobs if not job.sums]
     for job in jobs:
         if job.sums:
-            shapes[job.spread, job.weight.dtype].append(job)
-    for (spread, _), same in shapes.items():
+            shapes[job.spread, rows_route.sum_dtypes(job)].append(job)
+    for (spread, dtypes), same in shapes.items():
         *batch, m, n = spread.layout.shape
         speeds = machine or usual(same[0].weight.device)
         ranks, count = len(spread.layout.copies[0]), len(same) * prod(batch)
-        if rows_are_cheaper(max(m, n), min(m, n), ranks, count, speeds):
+        if rows_are_cheaper(max(m, n), min(m, n), ranks, count, speeds, dtypes[0].itemsize):
             at_owners += rows_route.step_rows_(same)
         else:
             at_owners += same

@@ -1,0 +1,19 @@
+"""What users do around a step: projecting, clipping, scaling."""
+
+import pytest
+
+from tests.distributed import programs
+from tests.distributed.gang import Gang
+
+
+@pytest.mark.parametrize("kind", ["fsdp", "hsdp", "fsdp+tp"])
+@pytest.mark.xdist_group("gang4")
+def test_projection(gang4: Gang, kind: str) -> None:
+    assert max(gang4.run(programs.projected_as_on_one_process, kind)) <= 1e-6
+
+
+@pytest.mark.xdist_group("gang2")
+def test_gradient_clipping_and_scaling(gang2: Gang) -> None:
+    for clipped, scaled in gang2.run(programs.clipped_and_scaled):
+        assert clipped <= 1e-6
+        assert scaled <= 1e-6
