@@ -439,3 +439,33 @@ def clipped_and_scaled() -> tuple[float, float]:
             max(difference(whole(p.detach()), expected[name].detach()) for name, p in model.named_parameters())
         )
     return found[0], found[1]
+
+
+def planned_and_certified(kind: str) -> tuple[bool, bool, float]:
+    """Whether plan and certificate of a sharded model are those of a whole one; how far its planned training is off."""
+    found = []
+    for sharded in (False, True):
+        model = nn.Sequential(nn.Embedding(19, 8), nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 8), nn.Linear(8, 19))
+        with torch.no_grad():
+            generator = torch.Generator().manual_seed(2)
+            for p in model.parameters():
+                p.copy_(torch.randn(p.shape, generator=generator))
+        parts, part = 1, 0
+        if sharded:
+            names = {"1": ColwiseParallel(), "3": RowwiseParallel()}
+            mesh = named_mesh((2, dist.get_world_size() // 2))
+            if kind == "fsdp+tp":
+                parallelize_module(model, mesh["tp"], names)
+                parts, part = 2, mesh.get_local_rank("dp")
+                fully_shard(model, mesh=mesh["dp"])
+            else:
+                parts, part = dist.get_world_size(), dist.get_rank()
+                fully_shard(model, mesh=mesh_of((dist.get_world_size(),)))
+        plan = mm.modularize(model, (tokens_of(0),))
+        plan.project_()
+        certificate = mm.certify(model, (tokens_of(0),))
+        fit(model, mm.ModularOptimizer(plan, lr=0.5), range(10), parts, part)
+        found.append((plan.to_dict(), certificate.lipschitz, [whole(p.detach()) for p in model.parameters()]))
+    (plan, bound, weights), (plan2, bound2, weights2) = found
+    off = max(difference(x, y) for x, y in zip(weights2, weights, strict=True))
+    return plan == plan2, abs(bound2 / bound - 1) < 1e-6, off

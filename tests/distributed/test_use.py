@@ -17,3 +17,12 @@ def test_gradient_clipping_and_scaling(gang2: Gang) -> None:
     for clipped, scaled in gang2.run(programs.clipped_and_scaled):
         assert clipped <= 1e-6
         assert scaled <= 1e-6
+
+
+@pytest.mark.parametrize("kind", ["fsdp", "fsdp+tp"])
+@pytest.mark.xdist_group("gang4")
+def test_plans_and_certificates(gang4: Gang, kind: str) -> None:
+    for same_plan, same_certificate, off in gang4.run(programs.planned_and_certified, kind):
+        assert same_plan
+        assert same_certificate
+        assert off <= 1e-6

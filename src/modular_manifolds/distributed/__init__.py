@@ -4,7 +4,7 @@ from modular_manifolds.distributed.at_owners import Item, added_up, at_owners, d
 from modular_manifolds.distributed.exchange import Exchange
 from modular_manifolds.distributed.layout import Box, Layout
 from modular_manifolds.distributed.owners import balanced_owners
-from modular_manifolds.distributed.sharded import LocalState, Spread, like, local, spread_of
+from modular_manifolds.distributed.sharded import LocalState, Spread, gathered, like, local, spread_of
 from modular_manifolds.distributed.team import RankError, Team
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "at_owners",
     "balanced_owners",
     "described",
+    "gathered",
     "like",
     "local",
     "replace_at_owners",

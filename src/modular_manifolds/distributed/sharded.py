@@ -54,6 +54,11 @@ def local(x: Tensor) -> Tensor:
     return x.to_local() if isinstance(x, DTensor) else x
 
 
+def gathered(x: Tensor) -> Tensor:
+    """The whole tensor, on every rank: a collective call for a DTensor; x itself if it is none."""
+    return x.full_tensor() if isinstance(x, DTensor) else x
+
+
 def like(x: Tensor, part: Tensor) -> Tensor:
     """A DTensor, placed as x, of which `part` is this rank's; `part` itself if x is no DTensor."""
     if not isinstance(x, DTensor):

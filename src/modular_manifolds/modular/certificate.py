@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from modular_manifolds.distributed import gathered
 from modular_manifolds.modular.families import COPIES, DROPOUTS, ORDERS, PARTS, REPEATS, RESHAPES
 from modular_manifolds.modular.graph import Graph, Node
 from modular_manifolds.modular.reading import Rules, check_domain, check_unknown, declarations, read
@@ -121,7 +122,7 @@ def certify(
     reading = read(model, example_inputs, dict(rules or {}))
     graph, weights = reading.graph, Measured()
     for node in graph.parameters:
-        if node.fixed is not None and not bool(node.fixed.isfinite().all()):
+        if node.fixed is not None and not bool(gathered(node.fixed).isfinite().all()):
             raise ValueError(f"{node.name} has a NaN or an Inf: nothing can be proved of this model")
     size = inf if domain is None else float(domain)
     spaces = {node: natural(node, reading.wanted.get(node)) for node in graph.inputs}

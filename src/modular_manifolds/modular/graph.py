@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind
 
+from modular_manifolds.distributed import gathered
 from modular_manifolds.modular.families import COPIES, DROPOUTS, TRANSPOSES
+from modular_manifolds.modular.unsharded import unsharded
 
 VIEWS = COPIES | TRANSPOSES
 """Operations that leave a weight what it is, or transpose it."""
@@ -187,7 +189,7 @@ class Graph:
 
 
 def capture(model: nn.Module, example_inputs: tuple[Any, ...]) -> Graph:
-    """The graph of model(*example_inputs), in evaluation mode, by torch.export.
+    """The graph of model(*example_inputs), in evaluation mode, by torch.export; of a sharded model as on one process.
 
     Raises:
         CaptureError: torch.export fails, with its reason.
@@ -200,8 +202,9 @@ def capture(model: nn.Module, example_inputs: tuple[Any, ...]) -> Graph:
         )
     training = {module: module.training for module in model.modules()}
     model.eval()
+    read = unsharded(model)
     try:
-        program = torch.export.export(_Outputs(model), example_inputs, strict=False)
+        program = torch.export.export(_Outputs(read), _beside(read, model, example_inputs), strict=False)
     except Exception as error:  # whatever the tracer raises means the same to the user
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise CaptureError(
@@ -214,6 +217,11 @@ def capture(model: nn.Module, example_inputs: tuple[Any, ...]) -> Graph:
         for module, mode in training.items():
             module.train(mode)
     return _read(program, model)
+
+
+def _beside(read: nn.Module, model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The inputs, on the host if that is where what is read instead of the model lies."""
+    return inputs if read is model else tuple(x.cpu() if isinstance(x, Tensor) else x for x in inputs)
 
 
 _WRAPPED = "model."
@@ -293,7 +301,8 @@ def _placeholder(
         p = model.get_parameter(spec.target.removeprefix(_WRAPPED))
         name = names[id(p)]
         if not p.requires_grad:
-            return Node(item.name, "constant", shape=tuple(p.shape), dtype=p.dtype, fixed=p.detach())
+            fixed = gathered(p.detach())
+            return Node(item.name, "constant", shape=tuple(p.shape), dtype=p.dtype, fixed=fixed)
         if name not in parameters:
             parameters[name] = Node(name, "parameter", shape=tuple(p.shape), dtype=p.dtype, fixed=p.detach())
         return parameters[name]

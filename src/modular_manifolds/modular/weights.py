@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from modular_manifolds.distributed import gathered
 from modular_manifolds.geometry import Geometry
 from modular_manifolds.linalg import row_norm_bound, spectral_norm_bound
 from modular_manifolds.manifolds import Manifold, Product
@@ -113,7 +114,7 @@ class Measured:
 
 def _value(parameter: Node) -> Tensor:
     assert parameter.fixed is not None
-    return parameter.fixed.detach()
+    return gathered(parameter.fixed.detach())
 
 
 def _top(matrices: Tensor) -> float:
