@@ -2,7 +2,7 @@
 
 from modular_manifolds.linalg.checks import check_finite
 from modular_manifolds.linalg.clip import clip_singular_values
-from modular_manifolds.linalg.host import readable
+from modular_manifolds.linalg.host import readable, recorded
 from modular_manifolds.linalg.inverse_sqrt import inverse_sqrt
 from modular_manifolds.linalg.lifted import lifted
 from modular_manifolds.linalg.msign import (
@@ -52,6 +52,7 @@ __all__ = [
     "nuclear_norm",
     "product",
     "readable",
+    "recorded",
     "rotation_exp",
     "rotation_log",
     "rounding",

@@ -113,7 +113,7 @@ def nearly_msign_skew(
     and returned so, or None where that cannot promise the gap.
 
     Args:
-        x: skew-symmetric matrices, of a scale at which squares neither over- nor underflow.
+        x: skew-symmetric matrices, of a scale at which squares neither over- nor underflow; overwritten.
         precision: what is promised.
         size: Frobenius norm of what x was computed from, if that was in bfloat16: it has left its rounding in x.
         inverse_squares: the sum of 1 / s^2 over the singular values s of x, if that is known: a better guess of how
@@ -122,13 +122,13 @@ def nearly_msign_skew(
     """
     gap = (1 - spent) * GAP[precision]
     if precision != "exact":
-        found = _quick_sign(x, precision, gap, skew_product, size, inverse_squares)
+        found = _quick_sign(x, precision, gap, skew_product, size, inverse_squares, scratch=True)
         return None if found is None else _skewed(found)
     if x.dtype == torch.float64 or x.shape[-1] < SMALL or not readable(x):
         return msign_skew(x)
     tolerance, margin = 2e-5, 1e-3
     budget = gap - tolerance
-    start = _Start.of(x, scratch=False)
+    start = _Start.of(x, scratch=True)
     floor, steps = start.schedule(budget, tolerance, margin, inverse_squares)
     y = _compose(start, steps, skew_product)
     if not _at_most(budget, _unresolved(y, floor, _inner(start.x, y))):
@@ -154,7 +154,7 @@ def newton_schulz_polish(x: Float[Tensor, "*b m n"], gram_error: Float[Tensor, "
 
     Written as a correction to x, so that an x already orthonormal is not rounded again. Leaves 5/16 |E|^3.
     """
-    return x + x @ (0.375 * (gram_error @ gram_error) - 0.5 * gram_error)
+    return add_product(x, x, symmetric_quadratic(gram_error, -0.5, 0.375))
 
 
 def _quick_sign(
@@ -164,13 +164,14 @@ def _quick_sign(
     step: Step,
     size: Float[Tensor, "*b"] | None = None,
     inverse_squares: Float[Tensor, "*b"] | None = None,
+    scratch: bool = False,
 ) -> Float[Tensor, "*b m n"] | None:
-    """msign of a tall x, in bfloat16; None where that cannot promise the gap."""
+    """msign of a tall x, in bfloat16; None where that cannot promise the gap. An x that is only `scratch` is used up."""
     tolerance, margin = 2e-3, 0.01
-    start = _Start.of(x.bfloat16(), scratch=x.dtype != torch.bfloat16)
-    if not readable(x):
+    norm = torch.linalg.matrix_norm(x.float()) if size is None and readable(x) else size
+    start = _Start.of(x.bfloat16(), scratch=scratch or x.dtype != torch.bfloat16)
+    if norm is None or not readable(x):
         return _compose(start, schedule_of_length(9 if precision == "balanced" else 7, tolerance, margin).steps, step)
-    norm = torch.linalg.matrix_norm(x.float()) if size is None else size
     floor, steps = start.schedule(gap, tolerance, margin, inverse_squares)
     y = _compose(start, steps, step)
     while True:
@@ -262,8 +263,10 @@ class _Start(NamedTuple):
 def _compose(start: _Start, steps: tuple[Quintic, ...], step: Step) -> Float[Tensor, "*b m n"]:
     """The same, of an x that has been looked at. Uses up the matrices of `start` but x."""
     a, b, c = steps[0]
-    x = step(start.x, start.square.mul_(c).add_(start.gram, alpha=b), a, None)
-    return _apply(x, steps[1:], step, start.gram, start.square)
+    quadratic = start.square.mul_(c).add_(start.gram, alpha=b)
+    if start.x.shape == start.gram.shape:
+        return _apply(step(start.x, quadratic, a, start.gram), steps[1:], step, None, quadratic)
+    return _apply(step(start.x, quadratic, a, None), steps[1:], step, start.gram, quadratic)
 
 
 def _apply(
@@ -276,11 +279,14 @@ def _apply(
     """The same, of an x that is used up; the other matrices are space to work in."""
     if 0 < x.numel() < SHORT:
         return _apply_shortly(x, steps)
-    space = None
+    space, square = None, x.shape[-2] == x.shape[-1]
     for a, b, c in steps:
         gram = symmetric_product(x, x, gram)
         quadratic = symmetric_quadratic(gram, b, c, quadratic)
-        x, space = step(x, quadratic, a, space), x
+        if square:  # three matrices in turns do for four
+            x, gram = step(x, quadratic, a, gram), x
+        else:
+            x, space = step(x, quadratic, a, space), x
     return x
 
 

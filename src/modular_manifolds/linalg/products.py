@@ -92,9 +92,11 @@ def add_product(
     beta: float = 1.0,
     space: Float[Tensor, "*b m n"] | None = None,
 ) -> Float[Tensor, "*b m n"]:
-    """beta c + scale x y, without a tensor for the product."""
+    """beta c + scale x y, without a tensor for the product, laid out in memory as c is."""
     if c.numel() == 0:
         return c.clone()
+    if c.stride(-1) > 1 and c.stride(-2) == 1 and readable(c):  # or c would be copied from columns to rows
+        return add_product(c.mT, y.mT, x.mT, scale, beta, None if space is None else space.mT).mT
     one = c.shape[:-2].numel() == 1
     add: Callable[..., Tensor] = torch.addmm if one else torch.baddbmm
     flatten = _alone if one else _listed

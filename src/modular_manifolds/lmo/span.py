@@ -4,55 +4,63 @@ Everything happens in the span of w and g, both m x n with m >= n and w^T w = I.
 holds both, knows skew(g w^T) in it, and lets k x k matrices act on w.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import GAP, Precision, add_product, product, readable, skew, symmetric_product
+from modular_manifolds.linalg import GAP, Precision, add_product, product, readable, recorded, skew, symmetric_product
 
 RIDGE_SHARE = 0.1
 """Of a promised gap, what `Grams` may use up."""
 
+PIECE = 2**18
+"""Entries of a batch that are converted, or overwritten, at a time."""
+
 
 class Frame(Protocol):
     """An orthonormal basis of k vectors, not always spelled out."""
-
-    @property
-    def generator(self) -> Float[Tensor, "*b k k"]:
-        """skew(g w^T), skew to the last bit."""
-        ...
 
     def columns(self, c: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k j"]:
         """Those that act on w."""
         ...
 
     def act(
-        self, c: Float[Tensor, "*b k j"], onto: Float[Tensor, "*b m n"] | None = None, scale: float = 1.0
+        self,
+        c: Float[Tensor, "*b k j"],
+        onto: Float[Tensor, "*b m n"] | None = None,
+        scale: float = 1.0,
+        space: Float[Tensor, "*b m n"] | None = None,
     ) -> Float[Tensor, "*b m n"]:
-        """scale c w, added to a copy of `onto` if there is one; of c only its `columns`."""
+        """scale c w, added to a copy of `onto` if there is one, made in `space`; of c only its `columns`.
+
+        The memory of g may be that space: it is not needed afterwards.
+        """
         ...
 
 
 class Whole(NamedTuple):
     """All m dimensions, for m <= 2n."""
 
-    generator: Float[Tensor, "*b m m"]
     w: Float[Tensor, "*b m n"]
 
-    @classmethod
-    def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], dtype: torch.dtype) -> "Whole":
-        """With a generator computed in `dtype`."""
-        return cls(skew(product(g.to(dtype), w.to(dtype).mT)), w)
+    def generator(self, g: Float[Tensor, "*b m n"], dtype: torch.dtype) -> Float[Tensor, "*b m m"]:
+        """skew(g w^T), skew to the last bit, computed in `dtype`."""
+        return skew(product(g.to(dtype), self.w.to(dtype).mT))
 
     def columns(self, c: Float[Tensor, "*b m m"]) -> Float[Tensor, "*b m m"]:
         return c
 
     def act(
-        self, c: Float[Tensor, "*b m m"], onto: Float[Tensor, "*b m n"] | None = None, scale: float = 1.0
+        self,
+        c: Float[Tensor, "*b m m"],
+        onto: Float[Tensor, "*b m n"] | None = None,
+        scale: float = 1.0,
+        space: Float[Tensor, "*b m n"] | None = None,
     ) -> Float[Tensor, "*b m n"]:
-        return product(c, self.w) * scale if onto is None else add_product(onto, c, self.w, scale)
+        return product(c, self.w) * scale if onto is None else add_product(onto, c, self.w, scale, space=space)
 
 
 class Span(NamedTuple):
@@ -73,10 +81,14 @@ class Span(NamedTuple):
         return c
 
     def act(
-        self, c: Float[Tensor, "*b k k"], onto: Float[Tensor, "*b m n"] | None = None, scale: float = 1.0
+        self,
+        c: Float[Tensor, "*b k k"],
+        onto: Float[Tensor, "*b m n"] | None = None,
+        scale: float = 1.0,
+        space: Float[Tensor, "*b m n"] | None = None,
     ) -> Float[Tensor, "*b m n"]:
         inside = c @ self.w * scale
-        return self.basis @ inside if onto is None else add_product(onto, self.basis, inside)
+        return self.basis @ inside if onto is None else add_product(onto, self.basis, inside, space=space)
 
 
 class Grams(NamedTuple):
@@ -87,11 +99,12 @@ class Grams(NamedTuple):
     there shorter than they could be.
     """
 
-    generator: Float[Tensor, "*b k k"]
     w: Float[Tensor, "*b m n"]
     g: Float[Tensor, "*b m n"]
     inside: Float[Tensor, "*b n n"]
     """w^T g."""
+    factor: Float[Tensor, "*b n n"]
+    """L."""
     inverse: Float[Tensor, "*b n n"]
     """L^-1."""
 
@@ -109,29 +122,37 @@ class Grams(NamedTuple):
             precision: what is promised.
             dtype: to compute in. In float64, where that is more than w has, b is told from the rounding of w as well.
         """
-        n, given = w.shape[-1], w.dtype
-        w, g = w.to(dtype), g.to(dtype)
-        gram = symmetric_product(g, g)
+        n = w.shape[-1]
+        gram = _summed(symmetric_product, g, g, dtype)
         ridge = torch.finfo(dtype).eps * torch.linalg.matrix_norm(gram)
-        across = inside = product(w.mT, g)
-        if dtype != given:
-            inside = torch.linalg.solve(symmetric_product(w, w), across)
+        across = inside = _summed(lambda x, y: product(x.mT, y), w, g, dtype)
+        if dtype != w.dtype:
+            inside = torch.linalg.solve(_summed(symmetric_product, w, w, dtype), across)
             ridge = 16 * ridge  # b may be next to nothing here, and its Gram all rounding
         gram = gram.sub_(symmetric_product(across, inside))
         ridge = ridge.masked_fill(ridge == 0, 1.0)
         gram.diagonal(dim1=-2, dim2=-1).add_(ridge[..., None])
         factor, failed = torch.linalg.cholesky_ex(gram)
         inverse = torch.linalg.solve_triangular(factor, torch.eye(n, dtype=dtype, device=w.device), upper=False)
-        upper = torch.cat([skew(inside), factor / -2], -1)
-        lower = torch.cat([factor.mT / 2, torch.zeros_like(factor)], -1)
-        generator = torch.cat([upper, lower], -2)
         if readable(w):
             cost = ridge * n**0.5 * torch.linalg.matrix_norm(inverse)
-            value = torch.maximum(factor.diagonal(dim1=-2, dim2=-1).sum(-1), torch.linalg.matrix_norm(generator))
+            size = torch.hypot(torch.linalg.matrix_norm(skew(inside)), torch.linalg.matrix_norm(factor) / 2**0.5)
+            value = torch.maximum(factor.diagonal(dim1=-2, dim2=-1).sum(-1), size)
             # a NaN in g is let through, to come out at the other end
             if bool(failed.any()) or bool((cost > RIDGE_SHARE * GAP[precision] * value).any()):
                 return None
-        return cls(generator.to(given), w, g, inside, inverse)
+        return cls(w, g, inside, factor, inverse)
+
+    @property
+    def generator(self) -> Float[Tensor, "*b k k"]:
+        """skew(g w^T), skew to the last bit, in w's dtype; made anew each time, being larger than all it is made of."""
+        n = self.w.shape[-1]
+        half = self.factor.to(self.w.dtype) / 2
+        result = half.new_zeros(*half.shape[:-2], 2 * n, 2 * n)
+        result[..., :n, :n] = skew(self.inside)
+        result[..., :n, n:] = -half
+        result[..., n:, :n] = half.mT
+        return result
 
     def inverse_squares(self) -> Float[Tensor, "*b"]:
         """About the sum of 1 / s^2 over the generator's singular values s.
@@ -139,19 +160,48 @@ class Grams(NamedTuple):
         Its inverse is [[0, 2 L^-T], [-2 L^-1, 4 L^-1 K L^-T]] with K = skew(w^T g), the corner estimated as if K were
         oriented at random.
         """
-        n = self.w.shape[-1]
-        inverse = torch.linalg.matrix_norm(self.inverse).to(self.generator) ** 2
-        inside = torch.linalg.matrix_norm(self.generator[..., :n, :n]) ** 2
+        n, dtype = self.w.shape[-1], self.w.dtype
+        inverse = torch.linalg.matrix_norm(self.inverse).to(dtype) ** 2
+        inside = torch.linalg.matrix_norm(skew(self.inside)).to(dtype) ** 2
         return 8 * inverse + 16 * inside * (inverse / n) ** 2
 
     def columns(self, c: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k n"]:
         return c[..., : self.w.shape[-1]]
 
     def act(
-        self, c: Float[Tensor, "*b k n"], onto: Float[Tensor, "*b m n"] | None = None, scale: float = 1.0
+        self,
+        c: Float[Tensor, "*b k n"],
+        onto: Float[Tensor, "*b m n"] | None = None,
+        scale: float = 1.0,
+        space: Float[Tensor, "*b m n"] | None = None,
     ) -> Float[Tensor, "*b m n"]:
-        upper, lower = c.to(self.g.dtype).chunk(2, -2)
+        dtype = self.inverse.dtype
+        upper, lower = c.to(dtype).chunk(2, -2)
         outside = product(self.inverse.mT, lower)
         within = add_product(upper, self.inside, outside, -1.0)
-        start = product(self.w, within) * scale if onto is None else add_product(onto.to(self.w), self.w, within, scale)
-        return add_product(start, self.g, outside, scale, space=start).to(c.dtype)
+        if onto is None or space is None or not readable(c) or recorded(c):
+            w = self.w.to(dtype)
+            start = product(w, within) * scale if onto is None else add_product(onto.to(dtype), w, within, scale)
+            return add_product(start, self.g.to(dtype), outside, scale, space=start).to(c.dtype)
+        for w, g, base, new in zip(*(_pieces(x) for x in (self.w, self.g, onto, space)), strict=True):
+            start = add_product(base.to(dtype), w.to(dtype), within, scale)
+            new.copy_(add_product(start, g.to(dtype), outside, scale, space=start))
+        return space
+
+
+def _summed(
+    products: Callable[[Tensor, Tensor], Tensor],
+    x: Float[Tensor, "*b m n"],
+    y: Float[Tensor, "*b m n"],
+    dtype: torch.dtype,
+) -> Float[Tensor, "*b n n"]:
+    """A sum over rows of products, in `dtype`; where that is not theirs, by pieces, so that no copy is made of all."""
+    if x.dtype == dtype or not readable(x) or recorded(x) or recorded(y):
+        return products(x.to(dtype), y.to(dtype))
+    pieces = zip(_pieces(x), _pieces(y), strict=True)
+    return torch.stack([products(a.to(dtype), b.to(dtype)) for a, b in pieces]).sum(0)
+
+
+def _pieces(x: Float[Tensor, "*b m n"]) -> tuple[Tensor, ...]:
+    """Some rows at a time."""
+    return torch.split(x, max(1, PIECE * x.shape[-2] // max(1, x.numel())), -2)

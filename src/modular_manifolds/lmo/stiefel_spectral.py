@@ -118,10 +118,11 @@ def _turned(
         t = float(lr) * scale % (2 * pi)  # a full turn changes nothing
         parts = max(1, ceil(t / LARGEST_TURN))
         sine, versine = sin(t / parts), 2 * sin(t / parts / 2) ** 2
-    frame, omega = _solve(_unit(manifold, w), g, precision, large=parts > 1)
+    frame, omega = _solve(_unit(manifold, w), g, precision, large=parts > 1)  # the last that needs g, but for its frame
     # a correction to w, so that small steps are not rounded away
     change = _rotation(frame, omega, sine, versine, parts).to(w.dtype)
-    new = frame.act(change, onto=w, scale=manifold.radius)
+    new = frame.act(change, onto=w, scale=manifold.radius, space=g)
+    del frame, omega, change
     if not readable(new) or (parts == 1 and _small(w)):  # where a polish costs no more than a look
         return manifold.polish(new)
     for _ in range(MOST_POLISHES):
@@ -139,8 +140,9 @@ def _rotation(
     I + Omega^2 is nearly zero, so that little is lost by computing it in bfloat16, where Omega is.
     """
     columns = omega if parts > 1 else frame.columns(omega)
-    eye = torch.eye(*columns.shape[-2:], dtype=omega.dtype, device=omega.device).expand(columns.shape)
-    rest = add_product(eye, omega, columns)
+    eye = torch.zeros_like(columns)
+    eye.diagonal(dim1=-2, dim2=-1).fill_(1)
+    rest = add_product(eye, omega, columns, space=eye if parts == 1 else None)
     rest = rest.float() if rest.dtype == torch.bfloat16 else rest
     change = rest.mul_(versine).sub_(columns * sine)
     change.diagonal(dim1=-2, dim2=-1).sub_(versine)
@@ -165,14 +167,14 @@ def _solve(
         precision = "exact"
         large |= w.shape[-1] <= TINY
     if w.shape[-2] <= 2 * w.shape[-1]:
+        frame = Whole(w)
         if precision != "exact":
-            frame = Whole.of(w, g, torch.bfloat16)
             # what w and g lose by that is of the size of g, also where its tangent part is small
-            omega = nearly_msign_skew(frame.generator, precision, torch.linalg.matrix_norm(g))
+            size = torch.linalg.matrix_norm(g)
+            omega = nearly_msign_skew(frame.generator(g, torch.bfloat16), precision, size)
             if omega is not None:
                 return frame, omega
-        frame = Whole.of(w, g, w.dtype)
-        return frame, _exactly(drop_rounding(frame.generator, g))
+        return frame, _exactly(drop_rounding(frame.generator(g, w.dtype), g))
     # float64 is the reference, and accelerators do not tell whether Grams are exact
     slow = large or (precision == "exact" and (w.dtype == torch.float64 or not readable(w)))
     grams = None if slow else Grams.of(w, g, precision, w.dtype)
@@ -181,9 +183,10 @@ def _solve(
     if grams is None:
         frame = Span.of(w, g)
         return frame, _exactly(drop_rounding(frame.generator, g))
-    generator = drop_rounding(grams.generator, g)
-    omega = nearly_msign_skew(generator, precision, inverse_squares=grams.inverse_squares(), spent=RIDGE_SHARE)
-    return grams, _exactly(generator) if omega is None else omega
+    omega = nearly_msign_skew(
+        drop_rounding(grams.generator, g), precision, inverse_squares=grams.inverse_squares(), spent=RIDGE_SHARE
+    )
+    return grams, _exactly(drop_rounding(grams.generator, g)) if omega is None else omega
 
 
 def _exactly(generator: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k k"]:
