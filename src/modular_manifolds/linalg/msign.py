@@ -34,6 +34,9 @@ FLOAT32, FLOAT64 = (1e-5, 1e-6), (1e-12, 1e-14)
 SMALL = 128
 """Size below which products are so cheap that their number hardly counts."""
 
+PIECE = 2**17
+"""Entries that are multiplied at a time to be summed: fresh memory costs more than that."""
+
 SHORT = 2**15
 """Entries of a batch below which calls cost more than products."""
 
@@ -152,9 +155,11 @@ def msign_of_length(x: Float[Tensor, "*b m n"], length: int) -> Float[Tensor, "*
 def newton_schulz_polish(x: Float[Tensor, "*b m n"], gram_error: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b m n"]:
     """One quintic Newton-Schulz step for a tall x with x^T x = I + gram_error: x (I - E/2 + 3 E^2/8).
 
-    Written as a correction to x, so that an x already orthonormal is not rounded again. Leaves 5/16 |E|^3.
+    Written as a correction to x, so that an x already orthonormal is not rounded again. Leaves 5/16 |E|^3. Uses up
+    gram_error.
     """
-    return add_product(x, x, symmetric_quadratic(gram_error, -0.5, 0.375))
+    space = gram_error if x.shape == gram_error.shape else None
+    return add_product(x, x, symmetric_quadratic(gram_error, -0.5, 0.375), space=space)
 
 
 def _quick_sign(
@@ -344,7 +349,11 @@ def _at_most(bound: float, x: Tensor) -> bool:
 
 def _inner(x: Float[Tensor, "*b m n"], y: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
     """<x, y>. Products in bfloat16 round up as often as down, and are summed in float32."""
-    return (x * y).sum((-2, -1), dtype=_wide(x))
+    if x.numel() <= PIECE or not readable(x):
+        return (x * y).sum((-2, -1), dtype=_wide(x))
+    rows = max(1, PIECE * x.shape[-2] // x.numel())
+    pieces = zip(torch.split(x, rows, -2), torch.split(y, rows, -2), strict=True)
+    return torch.stack([(a * b).sum((-2, -1), dtype=_wide(x)) for a, b in pieces]).sum(0)
 
 
 def _wide(x: Tensor) -> torch.dtype:

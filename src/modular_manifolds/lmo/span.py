@@ -16,7 +16,7 @@ from modular_manifolds.linalg import GAP, Precision, add_product, product, reada
 RIDGE_SHARE = 0.1
 """Of a promised gap, what `Grams` may use up."""
 
-PIECE = 2**18
+PIECE = 2**16
 """Entries of a batch that are converted, or overwritten, at a time."""
 
 

@@ -183,9 +183,11 @@ def _solve(
     if grams is None:
         frame = Span.of(w, g)
         return frame, _exactly(drop_rounding(frame.generator, g))
-    omega = nearly_msign_skew(
-        drop_rounding(grams.generator, g), precision, inverse_squares=grams.inverse_squares(), spent=RIDGE_SHARE
-    )
+    generator = drop_rounding(grams.generator, g)
+    size = torch.linalg.matrix_norm(generator)
+    if precision != "exact":
+        generator = generator.bfloat16()
+    omega = nearly_msign_skew(generator, precision, size, grams.inverse_squares(), spent=RIDGE_SHARE)
     return grams, _exactly(drop_rounding(grams.generator, g)) if omega is None else omega
 
 
