@@ -109,6 +109,7 @@ def nearly_msign_skew(
     size: Float[Tensor, "*b"] | None = None,
     inverse_squares: Float[Tensor, "*b"] | None = None,
     spent: float = 0.0,
+    gap: float | None = None,
 ) -> Float[Tensor, "*b n n"] | None:
     """`msign_skew` as far as a direction needs it: <x, y> >= (1 - gap) ||x||_nuclear with the gap of `precision`.
 
@@ -122,8 +123,9 @@ def nearly_msign_skew(
         inverse_squares: the sum of 1 / s^2 over the singular values s of x, if that is known: a better guess of how
             many products are needed.
         spent: share of the gap that x itself may have lost already.
+        gap: another than that of `precision`.
     """
-    gap = (1 - spent) * GAP[precision]
+    gap = (1 - spent) * (GAP[precision] if gap is None else gap)
     if precision != "exact":
         found = _quick_sign(x, precision, gap, skew_product, size, inverse_squares, scratch=True)
         return None if found is None else _skewed(found)
@@ -133,8 +135,9 @@ def nearly_msign_skew(
     budget = gap - tolerance
     start = _Start.of(x, scratch=True)
     floor, steps = start.schedule(budget, tolerance, margin, inverse_squares)
-    y = _compose(start, steps, skew_product)
-    if not _at_most(budget, _unresolved(y, floor, _inner(start.x, y))):
+    unit, y = start.x, _compose(start, steps, skew_product)
+    del start  # and with it what was used up
+    if not _at_most(budget, _unresolved(y, floor, _inner(unit, y))):
         y = _apply(y, (*schedule(FLOAT32[0] / floor, (FLOAT32[1] / 7.5) ** 0.5), REJECT), skew_product)
     return _skewed(y)
 
@@ -178,10 +181,11 @@ def _quick_sign(
     if norm is None or not readable(x):
         return _compose(start, schedule_of_length(9 if precision == "balanced" else 7, tolerance, margin).steps, step)
     floor, steps = start.schedule(gap, tolerance, margin, inverse_squares)
-    y = _compose(start, steps, step)
+    unit, norm, y = start.x, norm / start.bound, _compose(start, steps, step)
+    del start  # and with it what was used up
     while True:
-        value = _inner(start.x, y)
-        rounding = _rounding(norm / start.bound, value, x.shape[-1])
+        value = _inner(unit, y)
+        rounding = _rounding(norm, value, x.shape[-1])
         if _at_most(gap, rounding + _unresolved(y, floor, value)):
             return y
         if floor < BFLOAT16_FLOOR or not _at_most(gap, rounding):

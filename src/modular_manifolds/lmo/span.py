@@ -16,8 +16,8 @@ from modular_manifolds.linalg import GAP, Precision, add_product, product, reada
 RIDGE_SHARE = 0.1
 """Of a promised gap, what `Grams` may use up."""
 
-PIECE = 2**16
-"""Entries of a batch that are converted, or overwritten, at a time."""
+PIECE = 2**19
+"""Bytes of a batch that are converted, or overwritten, at a time."""
 
 
 class Frame(Protocol):
@@ -105,8 +105,8 @@ class Grams(NamedTuple):
     """w^T g."""
     factor: Float[Tensor, "*b n n"]
     """L."""
-    inverse: Float[Tensor, "*b n n"]
-    """L^-1."""
+    inverse_size: Float[Tensor, "*b"]
+    """||L^-1||_F."""
 
     @classmethod
     def of(
@@ -134,14 +134,15 @@ class Grams(NamedTuple):
         gram.diagonal(dim1=-2, dim2=-1).add_(ridge[..., None])
         factor, failed = torch.linalg.cholesky_ex(gram)
         inverse = torch.linalg.solve_triangular(factor, torch.eye(n, dtype=dtype, device=w.device), upper=False)
+        inverse_size = torch.linalg.matrix_norm(inverse)
         if readable(w):
-            cost = ridge * n**0.5 * torch.linalg.matrix_norm(inverse)
+            cost = ridge * n**0.5 * inverse_size
             size = torch.hypot(torch.linalg.matrix_norm(skew(inside)), torch.linalg.matrix_norm(factor) / 2**0.5)
             value = torch.maximum(factor.diagonal(dim1=-2, dim2=-1).sum(-1), size)
             # a NaN in g is let through, to come out at the other end
             if bool(failed.any()) or bool((cost > RIDGE_SHARE * GAP[precision] * value).any()):
                 return None
-        return cls(w, g, inside, factor, inverse)
+        return cls(w, g, inside, factor, inverse_size)
 
     @property
     def generator(self) -> Float[Tensor, "*b k k"]:
@@ -161,7 +162,7 @@ class Grams(NamedTuple):
         oriented at random.
         """
         n, dtype = self.w.shape[-1], self.w.dtype
-        inverse = torch.linalg.matrix_norm(self.inverse).to(dtype) ** 2
+        inverse = self.inverse_size.to(dtype) ** 2
         inside = torch.linalg.matrix_norm(skew(self.inside)).to(dtype) ** 2
         return 8 * inverse + 16 * inside * (inverse / n) ** 2
 
@@ -175,15 +176,15 @@ class Grams(NamedTuple):
         scale: float = 1.0,
         space: Float[Tensor, "*b m n"] | None = None,
     ) -> Float[Tensor, "*b m n"]:
-        dtype = self.inverse.dtype
+        dtype = self.factor.dtype
         upper, lower = c.to(dtype).chunk(2, -2)
-        outside = product(self.inverse.mT, lower)
+        outside = torch.linalg.solve_triangular(self.factor.mT, lower, upper=True)
         within = add_product(upper, self.inside, outside, -1.0)
         if onto is None or space is None or not readable(c) or recorded(c):
             w = self.w.to(dtype)
             start = product(w, within) * scale if onto is None else add_product(onto.to(dtype), w, within, scale)
             return add_product(start, self.g.to(dtype), outside, scale, space=start).to(c.dtype)
-        for w, g, base, new in zip(*(_pieces(x) for x in (self.w, self.g, onto, space)), strict=True):
+        for w, g, base, new in zip(*(_pieces(x, dtype) for x in (self.w, self.g, onto, space)), strict=True):
             start = add_product(base.to(dtype), w.to(dtype), within, scale)
             new.copy_(add_product(start, g.to(dtype), outside, scale, space=start))
         return space
@@ -198,10 +199,10 @@ def _summed(
     """A sum over rows of products, in `dtype`; where that is not theirs, by pieces, so that no copy is made of all."""
     if x.dtype == dtype or not readable(x) or recorded(x) or recorded(y):
         return products(x.to(dtype), y.to(dtype))
-    pieces = zip(_pieces(x), _pieces(y), strict=True)
+    pieces = zip(_pieces(x, dtype), _pieces(y, dtype), strict=True)
     return torch.stack([products(a.to(dtype), b.to(dtype)) for a, b in pieces]).sum(0)
 
 
-def _pieces(x: Float[Tensor, "*b m n"]) -> tuple[Tensor, ...]:
-    """Some rows at a time."""
-    return torch.split(x, max(1, PIECE * x.shape[-2] // max(1, x.numel())), -2)
+def _pieces(x: Float[Tensor, "*b m n"], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Some rows at a time, as many as come to `PIECE` in this dtype."""
+    return torch.split(x, max(1, PIECE * x.shape[-2] // max(1, x.numel() * dtype.itemsize)), -2)

@@ -17,10 +17,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from modular_manifolds.linalg import (
+    GAP,
     Precision,
     add_product,
     drop_rounding,
     looks_orthonormal,
+    near_polar,
     nearly_msign_skew,
     nuclear_norm,
     readable,
@@ -39,8 +41,8 @@ SMALL = 96**2
 TINY = 32
 """Columns up to which Householder's QR is faster than Grams."""
 
-MOST_POLISHES = 3
-"""Each cubes what is off, or nearly."""
+NARROW = 128
+"""Columns up to which w^T w costs no more than a look at it."""
 
 
 @directions.register(
@@ -125,11 +127,11 @@ def _turned(
     del frame, omega, change
     if not readable(new) or (parts == 1 and _small(w)):  # where a polish costs no more than a look
         return manifold.polish(new)
-    for _ in range(MOST_POLISHES):
-        if looks_orthonormal(_unit(manifold, new), 4 * torch.finfo(w.dtype).eps):
-            break
-        new = manifold.polish(new)
-    return new
+    unit = _unit(manifold, new)
+    if w.shape[-1] > NARROW and looks_orthonormal(unit, 4 * torch.finfo(w.dtype).eps):
+        return new
+    polar = near_polar(unit)
+    return polar if manifold.radius == 1 else polar * manifold.radius
 
 
 def _rotation(
@@ -142,13 +144,14 @@ def _rotation(
     columns = omega if parts > 1 else frame.columns(omega)
     eye = torch.zeros_like(columns)
     eye.diagonal(dim1=-2, dim2=-1).fill_(1)
-    rest = add_product(eye, omega, columns, space=eye if parts == 1 else None)
+    rest = add_product(eye, omega, columns, space=eye)
+    del eye
     rest = rest.float() if rest.dtype == torch.bfloat16 else rest
     change = rest.mul_(versine).sub_(columns * sine)
     change.diagonal(dim1=-2, dim2=-1).sub_(versine)
     if parts == 1:
         return change
-    eye = eye.to(change.dtype)
+    eye = torch.eye(columns.shape[-1], dtype=change.dtype, device=change.device)
     total = turn = eye + change
     for _ in range(1, parts):
         total = Stiefel().polish(turn @ total)
@@ -163,6 +166,7 @@ def _solve(
     Omega is in bfloat16 where that is all its precision. For a large turn the frame is orthonormal to rounding.
     """
     frame: Frame
+    gap = GAP[precision]
     if _small(w) and readable(w):  # where a product costs no more than a look at a number
         precision = "exact"
         large |= w.shape[-1] <= TINY
@@ -174,7 +178,7 @@ def _solve(
             omega = nearly_msign_skew(frame.generator(g, torch.bfloat16), precision, size)
             if omega is not None:
                 return frame, omega
-        return frame, _exactly(drop_rounding(frame.generator(g, w.dtype), g))
+        return frame, _exactly(drop_rounding(frame.generator(g, w.dtype), g), gap)
     # float64 is the reference, and accelerators do not tell whether Grams are exact
     slow = large or (precision == "exact" and (w.dtype == torch.float64 or not readable(w)))
     grams = None if slow else Grams.of(w, g, precision, w.dtype)
@@ -182,17 +186,18 @@ def _solve(
         grams = Grams.of(w, g, precision, torch.float64)
     if grams is None:
         frame = Span.of(w, g)
-        return frame, _exactly(drop_rounding(frame.generator, g))
+        return frame, _exactly(drop_rounding(frame.generator, g), gap)
     generator = drop_rounding(grams.generator, g)
     size = torch.linalg.matrix_norm(generator)
     if precision != "exact":
         generator = generator.bfloat16()
     omega = nearly_msign_skew(generator, precision, size, grams.inverse_squares(), spent=RIDGE_SHARE)
-    return grams, _exactly(drop_rounding(grams.generator, g)) if omega is None else omega
+    return grams, _exactly(drop_rounding(grams.generator, g), gap) if omega is None else omega
 
 
-def _exactly(generator: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k k"]:
-    omega = nearly_msign_skew(generator, "exact")
+def _exactly(generator: Float[Tensor, "*b k k"], gap: float) -> Float[Tensor, "*b k k"]:
+    """Omega in the generator's dtype, with as many products as this gap takes."""
+    omega = nearly_msign_skew(generator, "exact", gap=gap)
     assert omega is not None, "only bfloat16 can be too coarse"
     return omega
 
