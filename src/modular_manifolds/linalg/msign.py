@@ -174,7 +174,7 @@ def _quick_sign(
     inverse_squares: Float[Tensor, "*b"] | None = None,
     scratch: bool = False,
 ) -> Float[Tensor, "*b m n"] | None:
-    """msign of a tall x, in bfloat16; None where that cannot promise the gap. An x that is only `scratch` is used up."""
+    """msign of a tall x, in bfloat16; None where that cannot promise the gap. Uses up an x that is only `scratch`."""
     tolerance, margin = 2e-3, 0.01
     norm = torch.linalg.matrix_norm(x.float()) if size is None and readable(x) else size
     start = _Start.of(x.bfloat16(), scratch=scratch or x.dtype != torch.bfloat16)

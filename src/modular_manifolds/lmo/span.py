@@ -11,7 +11,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import GAP, Precision, add_product, product, readable, recorded, skew, symmetric_product
+from modular_manifolds.linalg import (
+    GAP,
+    Precision,
+    add_product,
+    add_rough_product,
+    product,
+    readable,
+    recorded,
+    skew,
+    symmetric_product,
+)
 
 RIDGE_SHARE = 0.1
 """Of a promised gap, what `Grams` may use up."""
@@ -45,6 +55,8 @@ class Whole(NamedTuple):
     """All m dimensions, for m <= 2n."""
 
     w: Float[Tensor, "*b m n"]
+    rough: bool = False
+    """Whether Omega is known to bfloat16 only, so that no more is asked of what it does to w."""
 
     def generator(self, g: Float[Tensor, "*b m n"], dtype: torch.dtype) -> Float[Tensor, "*b m m"]:
         """skew(g w^T), skew to the last bit, computed in `dtype`."""
@@ -60,7 +72,11 @@ class Whole(NamedTuple):
         scale: float = 1.0,
         space: Float[Tensor, "*b m n"] | None = None,
     ) -> Float[Tensor, "*b m n"]:
-        return product(c, self.w) * scale if onto is None else add_product(onto, c, self.w, scale, space=space)
+        if onto is None:
+            return product(c, self.w) * scale
+        if self.rough and space is not None and readable(c) and not recorded(c):
+            return add_rough_product(onto, c, self.w, scale, space)
+        return add_product(onto, c, self.w, scale, space=space)
 
 
 class Span(NamedTuple):

@@ -123,14 +123,15 @@ def _turned(
     frame, omega = _solve(_unit(manifold, w), g, precision, large=parts > 1)  # the last that needs g, but for its frame
     # a correction to w, so that small steps are not rounded away
     change = _rotation(frame, omega, sine, versine, parts).to(w.dtype)
+    del omega
     new = frame.act(change, onto=w, scale=manifold.radius, space=g)
-    del frame, omega, change
+    del frame, change
     if not readable(new) or (parts == 1 and _small(w)):  # where a polish costs no more than a look
         return manifold.polish(new)
     unit = _unit(manifold, new)
     if w.shape[-1] > NARROW and looks_orthonormal(unit, 4 * torch.finfo(w.dtype).eps):
         return new
-    polar = near_polar(unit)
+    polar = near_polar(unit, scratch=precision != "exact")
     return polar if manifold.radius == 1 else polar * manifold.radius
 
 
@@ -177,7 +178,7 @@ def _solve(
             size = torch.linalg.matrix_norm(g)
             omega = nearly_msign_skew(frame.generator(g, torch.bfloat16), precision, size)
             if omega is not None:
-                return frame, omega
+                return Whole(w, rough=w.dtype == torch.float32), omega
         return frame, _exactly(drop_rounding(frame.generator(g, w.dtype), g), gap)
     # float64 is the reference, and accelerators do not tell whether Grams are exact
     slow = large or (precision == "exact" and (w.dtype == torch.float64 or not readable(w)))
