@@ -201,7 +201,8 @@ class Grams(NamedTuple):
             start = product(w, within) * scale if onto is None else add_product(onto.to(dtype), w, within, scale)
             return add_product(start, self.g.to(dtype), outside, scale, space=start).to(c.dtype)
         for w, g, base, new in zip(*(_pieces(x, dtype) for x in (self.w, self.g, onto, space)), strict=True):
-            start = add_product(base.to(dtype), w.to(dtype), within, scale)
+            wide = w.to(dtype)
+            start = add_product(wide if onto is self.w else base.to(dtype), wide, within, scale)
             new.copy_(add_product(start, g.to(dtype), outside, scale, space=start))
         return space
 
@@ -215,6 +216,9 @@ def _summed(
     """A sum over rows of products, in `dtype`; where that is not theirs, by pieces, so that no copy is made of all."""
     if x.dtype == dtype or not readable(x) or recorded(x) or recorded(y):
         return products(x.to(dtype), y.to(dtype))
+    if x is y:
+        wide = (piece.to(dtype) for piece in _pieces(x, dtype))
+        return torch.stack([products(a, a) for a in wide]).sum(0)
     pieces = zip(_pieces(x, dtype), _pieces(y, dtype), strict=True)
     return torch.stack([products(a.to(dtype), b.to(dtype)) for a, b in pieces]).sum(0)
 
