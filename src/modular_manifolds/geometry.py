@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import Precision, check_precision, largest_entry, length, rounding, working_dtype
+from modular_manifolds.linalg import (
+    Precision,
+    check_precision,
+    largest_entry,
+    length,
+    recorded,
+    rounding,
+    working_dtype,
+)
 from modular_manifolds.lmo import Rule, Solver, find_direction, land, upper_bound
 from modular_manifolds.manifolds import Manifold
 from modular_manifolds.norms import Norm
@@ -91,6 +99,8 @@ class Geometry:
         g: Float[Tensor, "*b m n"],
         lr: float | Tensor,
         memory: Float[Tensor, "*b m n"] | None = None,
+        *,
+        scratch: bool = False,
     ) -> Float[Tensor, "*b m n"]:
         """The next weight: as far as `lr` along the steepest descent direction, and back on the manifold.
 
@@ -99,12 +109,13 @@ class Geometry:
             g: gradients there.
             lr: length of the step in the norm.
             memory: as for `lmo`.
+            scratch: g may be overwritten, and the result may lie where it was.
 
         Raises:
             TypeError, ValueError: as for `lmo`.
         """
         _check(w, g)
-        w_, g_ = self._prepare(w, g)
+        w_, g_ = self._prepare(w, g, scratch)
         if self.solver is None and memory is None:
             return land(self.manifold, self.norm, w_, g_, lr, self.precision).to(w.dtype)
         return self.manifold.retract(w_, self._direction(w_, g_, memory) * lr).to(w.dtype)
@@ -117,14 +128,17 @@ class Geometry:
             raise ValueError(f"{self.manifold} x {self.norm} has nothing to remember; leave out `memory`")
         return direction(self.manifold, self.norm, w, g, self.precision, memory)
 
-    def _prepare(self, w: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    def _prepare(self, w: Tensor, g: Tensor, scratch: bool = False) -> tuple[Tensor, Tensor]:
         """Both in the dtype to compute in, and g scaled to a largest entry of 1, as no direction depends on its size.
 
         Except that of a solver, which is told the truth: the published ones do depend on it.
         """
         dtype = working_dtype(w.dtype)
         g = g.to(dtype)
-        return w.to(dtype), g if self.solver else g / largest_entry(g)
+        if self.solver:
+            return w.to(dtype), g
+        scale = largest_entry(g)
+        return w.to(dtype), g.div_(scale) if scratch and not recorded(g) else g / scale
 
     def certificate(
         self, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], a: Float[Tensor, "*b m n"]

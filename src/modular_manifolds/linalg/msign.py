@@ -34,6 +34,9 @@ FLOAT32, FLOAT64 = (1e-5, 1e-6), (1e-12, 1e-14)
 SMALL = 128
 """Size below which products are so cheap that their number hardly counts."""
 
+PIECE = 2**17
+"""Entries that are multiplied at a time to be summed: fresh memory costs more than that."""
+
 SHORT = 2**15
 """Entries of a batch below which calls cost more than products."""
 
@@ -106,6 +109,7 @@ def nearly_msign_skew(
     size: Float[Tensor, "*b"] | None = None,
     inverse_squares: Float[Tensor, "*b"] | None = None,
     spent: float = 0.0,
+    gap: float | None = None,
 ) -> Float[Tensor, "*b n n"] | None:
     """`msign_skew` as far as a direction needs it: <x, y> >= (1 - gap) ||x||_nuclear with the gap of `precision`.
 
@@ -113,25 +117,27 @@ def nearly_msign_skew(
     and returned so, or None where that cannot promise the gap.
 
     Args:
-        x: skew-symmetric matrices, of a scale at which squares neither over- nor underflow.
+        x: skew-symmetric matrices, of a scale at which squares neither over- nor underflow; overwritten.
         precision: what is promised.
         size: Frobenius norm of what x was computed from, if that was in bfloat16: it has left its rounding in x.
         inverse_squares: the sum of 1 / s^2 over the singular values s of x, if that is known: a better guess of how
             many products are needed.
         spent: share of the gap that x itself may have lost already.
+        gap: another than that of `precision`.
     """
-    gap = (1 - spent) * GAP[precision]
+    gap = (1 - spent) * (GAP[precision] if gap is None else gap)
     if precision != "exact":
-        found = _quick_sign(x, precision, gap, skew_product, size, inverse_squares)
+        found = _quick_sign(x, precision, gap, skew_product, size, inverse_squares, scratch=True)
         return None if found is None else _skewed(found)
     if x.dtype == torch.float64 or x.shape[-1] < SMALL or not readable(x):
         return msign_skew(x)
     tolerance, margin = 2e-5, 1e-3
     budget = gap - tolerance
-    start = _Start.of(x, scratch=False)
+    start = _Start.of(x, scratch=True)
     floor, steps = start.schedule(budget, tolerance, margin, inverse_squares)
-    y = _compose(start, steps, skew_product)
-    if not _at_most(budget, _unresolved(y, floor, _inner(start.x, y))):
+    unit, y = start.x, _compose(start, steps, skew_product)
+    del start  # and with it what was used up
+    if not _at_most(budget, _unresolved(y, floor, _inner(unit, y))):
         y = _apply(y, (*schedule(FLOAT32[0] / floor, (FLOAT32[1] / 7.5) ** 0.5), REJECT), skew_product)
     return _skewed(y)
 
@@ -152,9 +158,11 @@ def msign_of_length(x: Float[Tensor, "*b m n"], length: int) -> Float[Tensor, "*
 def newton_schulz_polish(x: Float[Tensor, "*b m n"], gram_error: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b m n"]:
     """One quintic Newton-Schulz step for a tall x with x^T x = I + gram_error: x (I - E/2 + 3 E^2/8).
 
-    Written as a correction to x, so that an x already orthonormal is not rounded again. Leaves 5/16 |E|^3.
+    Written as a correction to x, so that an x already orthonormal is not rounded again. Leaves 5/16 |E|^3. Uses up
+    gram_error.
     """
-    return x + x @ (0.375 * (gram_error @ gram_error) - 0.5 * gram_error)
+    space = gram_error if x.shape == gram_error.shape else None
+    return add_product(x, x, symmetric_quadratic(gram_error, -0.5, 0.375), space=space)
 
 
 def _quick_sign(
@@ -164,18 +172,20 @@ def _quick_sign(
     step: Step,
     size: Float[Tensor, "*b"] | None = None,
     inverse_squares: Float[Tensor, "*b"] | None = None,
+    scratch: bool = False,
 ) -> Float[Tensor, "*b m n"] | None:
-    """msign of a tall x, in bfloat16; None where that cannot promise the gap."""
+    """msign of a tall x, in bfloat16; None where that cannot promise the gap. Uses up an x that is only `scratch`."""
     tolerance, margin = 2e-3, 0.01
-    start = _Start.of(x.bfloat16(), scratch=x.dtype != torch.bfloat16)
-    if not readable(x):
+    norm = torch.linalg.matrix_norm(x.float()) if size is None and readable(x) else size
+    start = _Start.of(x.bfloat16(), scratch=scratch or x.dtype != torch.bfloat16)
+    if norm is None or not readable(x):
         return _compose(start, schedule_of_length(9 if precision == "balanced" else 7, tolerance, margin).steps, step)
-    norm = torch.linalg.matrix_norm(x.float()) if size is None else size
     floor, steps = start.schedule(gap, tolerance, margin, inverse_squares)
-    y = _compose(start, steps, step)
+    unit, norm, y = start.x, norm / start.bound, _compose(start, steps, step)
+    del start  # and with it what was used up
     while True:
-        value = _inner(start.x, y)
-        rounding = _rounding(norm / start.bound, value, x.shape[-1])
+        value = _inner(unit, y)
+        rounding = _rounding(norm, value, x.shape[-1])
         if _at_most(gap, rounding + _unresolved(y, floor, value)):
             return y
         if floor < BFLOAT16_FLOOR or not _at_most(gap, rounding):
@@ -262,8 +272,10 @@ class _Start(NamedTuple):
 def _compose(start: _Start, steps: tuple[Quintic, ...], step: Step) -> Float[Tensor, "*b m n"]:
     """The same, of an x that has been looked at. Uses up the matrices of `start` but x."""
     a, b, c = steps[0]
-    x = step(start.x, start.square.mul_(c).add_(start.gram, alpha=b), a, None)
-    return _apply(x, steps[1:], step, start.gram, start.square)
+    quadratic = start.square.mul_(c).add_(start.gram, alpha=b)
+    if start.x.shape == start.gram.shape:
+        return _apply(step(start.x, quadratic, a, start.gram), steps[1:], step, None, quadratic)
+    return _apply(step(start.x, quadratic, a, None), steps[1:], step, start.gram, quadratic)
 
 
 def _apply(
@@ -276,11 +288,14 @@ def _apply(
     """The same, of an x that is used up; the other matrices are space to work in."""
     if 0 < x.numel() < SHORT:
         return _apply_shortly(x, steps)
-    space = None
+    space, square = None, x.shape[-2] == x.shape[-1]
     for a, b, c in steps:
         gram = symmetric_product(x, x, gram)
         quadratic = symmetric_quadratic(gram, b, c, quadratic)
-        x, space = step(x, quadratic, a, space), x
+        if square:  # three matrices in turns do for four
+            x, gram = step(x, quadratic, a, gram), x
+        else:
+            x, space = step(x, quadratic, a, space), x
     return x
 
 
@@ -338,7 +353,11 @@ def _at_most(bound: float, x: Tensor) -> bool:
 
 def _inner(x: Float[Tensor, "*b m n"], y: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
     """<x, y>. Products in bfloat16 round up as often as down, and are summed in float32."""
-    return (x * y).sum((-2, -1), dtype=_wide(x))
+    if x.numel() <= PIECE or not readable(x):
+        return (x * y).sum((-2, -1), dtype=_wide(x))
+    rows = max(1, PIECE * x.shape[-2] // x.numel())
+    pieces = zip(torch.split(x, rows, -2), torch.split(y, rows, -2), strict=True)
+    return torch.stack([(a * b).sum((-2, -1), dtype=_wide(x)) for a, b in pieces]).sum(0)
 
 
 def _wide(x: Tensor) -> torch.dtype:

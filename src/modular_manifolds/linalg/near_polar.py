@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg.host import readable
+from modular_manifolds.linalg.host import readable, recorded
 from modular_manifolds.linalg.msign import msign
-from modular_manifolds.linalg.products import add_product, gram_error, symmetric_product
+from modular_manifolds.linalg.products import add_product, add_rough_product, gram_error, symmetric_product
 
 SERIES = (1, -1 / 2, 3 / 8, -5 / 16, 35 / 128, -63 / 256, 231 / 1024, -429 / 2048, 6435 / 32768, -12155 / 65536)
 """Taylor coefficients of (1 + e)^(-1/2)."""
@@ -16,11 +16,14 @@ SERIES = (1, -1 / 2, 3 / 8, -5 / 16, 35 / 128, -63 / 256, 231 / 1024, -429 / 204
 DEGREES = (2, 4, 6, 8)
 """A product of small matrices each, over the last. The next one's coefficient says what a series of them leaves."""
 
+ROUGH = 1e-4
+"""Longest row of E for which bfloat16 resolves the correction to the rounding of x in float32."""
+
 ROUNDS = 4
 """Of the series, before msign is the cheaper way. From the largest E let in, three are enough."""
 
 
-def near_polar(x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
+def near_polar(x: Float[Tensor, "*b m n"], scratch: bool = False) -> Float[Tensor, "*b m n"]:
     """Polar factor x (x^T x)^(-1/2) of a tall x, by the series (I + E)^(-1/2) = I - E/2 + 3 E^2/8 - 5 E^3/16 + ...
 
     E = x^T x - I. As many terms are taken as are needed for x^T x = I to rounding, and where E is not small, msign. To
@@ -29,6 +32,7 @@ def near_polar(x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
 
     Args:
         x: float32 or float64 matrices in the last two axes, with at least as many rows as columns.
+        scratch: x may be overwritten, and a correction that is small enough computed in bfloat16.
     """
     if not readable(x):
         return msign(x)
@@ -39,6 +43,8 @@ def near_polar(x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         e = gram_error(x)
         rows = torch.linalg.vector_norm(e, dim=-1)
         if 3 / 4 * _size(rows, torch.linalg.vector_norm(rows, dim=-1)) <= eps:
+            if scratch and x.dtype == torch.float32 and not recorded(x) and float(rows.amax()) <= ROUGH:
+                return add_rough_product(x, x, e, SERIES[1], x)
             return add_product(x, x, e, SERIES[1])
         # E^2 bounds the largest eigenvalue of E better than E does
         square = symmetric_product(e, e)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-PIECE = 2**17
+PIECE = 2**16
 """Entries of a matrix that are converted at a time: fresh memory would cost more than the products."""
 
 
@@ -25,4 +25,5 @@ def looks_orthonormal(x: Float[Tensor, "*b m n"], tolerance: float) -> bool:
     for rows in torch.split(x, max(1, PIECE // x.shape[-1]), -2):
         exact = rows.double()
         off = off + exact.mT @ (exact @ probe)
+        del exact  # before the next is made
     return bool(torch.linalg.vector_norm(off, dim=-2).amax() <= tolerance * torch.linalg.vector_norm(probe))

@@ -12,6 +12,9 @@ from modular_manifolds.linalg.symmetry import skew
 LARGE = 2**20
 """Bytes from which on a matrix is worth cutting up for a product that is symmetric or skew."""
 
+PIECE = 2**17
+"""Entries of a sum with a rough product that are made at a time."""
+
 
 def symmetric_product(
     x: Float[Tensor, "*b m n"], y: Float[Tensor, "*b m n"], space: Float[Tensor, "*b n n"] | None = None
@@ -92,15 +95,37 @@ def add_product(
     beta: float = 1.0,
     space: Float[Tensor, "*b m n"] | None = None,
 ) -> Float[Tensor, "*b m n"]:
-    """beta c + scale x y, without a tensor for the product."""
+    """beta c + scale x y, without a tensor for the product, laid out in memory as c is."""
     if c.numel() == 0:
         return c.clone()
+    if c.stride(-1) > 1 and c.stride(-2) == 1 and readable(c):  # or c would be copied from columns to rows
+        return add_product(c.mT, y.mT, x.mT, scale, beta, None if space is None else space.mT).mT
     one = c.shape[:-2].numel() == 1
     add: Callable[..., Tensor] = torch.addmm if one else torch.baddbmm
     flatten = _alone if one else _listed
     if space is None or not readable(x) or recorded(c) or recorded(x) or recorded(y):
         return add(flatten(c), flatten(x), flatten(y), alpha=scale, beta=beta).reshape(c.shape)
     add(flatten(c), flatten(x), flatten(y), alpha=scale, beta=beta, out=flatten(space))
+    return space
+
+
+def add_rough_product(
+    c: Float[Tensor, "*b m n"],
+    x: Float[Tensor, "*b m k"],
+    y: Float[Tensor, "*b k n"],
+    scale: float,
+    space: Float[Tensor, "*b m n"],
+) -> Float[Tensor, "*b m n"]:
+    """c + scale x y, the product in bfloat16, as it is small beside c; in `space`, which may be c and x.
+
+    Some rows at a time, so that no copies are made of all.
+    """
+    if c.stride(-1) > 1 and c.stride(-2) == 1 and c is not x:
+        return add_rough_product(c.mT, y.mT, x.mT, scale, space.mT).mT
+    rows = max(1, PIECE * c.shape[-2] // max(1, c.numel()))
+    factor = y.bfloat16()
+    for start, left, new in zip(*(torch.split(z, rows, -2) for z in (c, x, space)), strict=True):
+        torch.add(start, product(left.bfloat16(), factor), alpha=scale, out=new)
     return space
 
 

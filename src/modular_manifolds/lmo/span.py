@@ -4,55 +4,79 @@ Everything happens in the span of w and g, both m x n with m >= n and w^T w = I.
 holds both, knows skew(g w^T) in it, and lets k x k matrices act on w.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import GAP, Precision, add_product, product, readable, skew, symmetric_product
+from modular_manifolds.linalg import (
+    GAP,
+    Precision,
+    add_product,
+    add_rough_product,
+    product,
+    readable,
+    recorded,
+    skew,
+    symmetric_product,
+)
 
 RIDGE_SHARE = 0.1
 """Of a promised gap, what `Grams` may use up."""
 
+PIECE = 2**19
+"""Bytes of a batch that are converted, or overwritten, at a time."""
+
 
 class Frame(Protocol):
     """An orthonormal basis of k vectors, not always spelled out."""
-
-    @property
-    def generator(self) -> Float[Tensor, "*b k k"]:
-        """skew(g w^T), skew to the last bit."""
-        ...
 
     def columns(self, c: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k j"]:
         """Those that act on w."""
         ...
 
     def act(
-        self, c: Float[Tensor, "*b k j"], onto: Float[Tensor, "*b m n"] | None = None, scale: float = 1.0
+        self,
+        c: Float[Tensor, "*b k j"],
+        onto: Float[Tensor, "*b m n"] | None = None,
+        scale: float = 1.0,
+        space: Float[Tensor, "*b m n"] | None = None,
     ) -> Float[Tensor, "*b m n"]:
-        """scale c w, added to a copy of `onto` if there is one; of c only its `columns`."""
+        """scale c w, added to a copy of `onto` if there is one, made in `space`; of c only its `columns`.
+
+        The memory of g may be that space: it is not needed afterwards.
+        """
         ...
 
 
 class Whole(NamedTuple):
     """All m dimensions, for m <= 2n."""
 
-    generator: Float[Tensor, "*b m m"]
     w: Float[Tensor, "*b m n"]
+    rough: bool = False
+    """Whether Omega is known to bfloat16 only, so that no more is asked of what it does to w."""
 
-    @classmethod
-    def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], dtype: torch.dtype) -> "Whole":
-        """With a generator computed in `dtype`."""
-        return cls(skew(product(g.to(dtype), w.to(dtype).mT)), w)
+    def generator(self, g: Float[Tensor, "*b m n"], dtype: torch.dtype) -> Float[Tensor, "*b m m"]:
+        """skew(g w^T), skew to the last bit, computed in `dtype`."""
+        return skew(product(g.to(dtype), self.w.to(dtype).mT))
 
     def columns(self, c: Float[Tensor, "*b m m"]) -> Float[Tensor, "*b m m"]:
         return c
 
     def act(
-        self, c: Float[Tensor, "*b m m"], onto: Float[Tensor, "*b m n"] | None = None, scale: float = 1.0
+        self,
+        c: Float[Tensor, "*b m m"],
+        onto: Float[Tensor, "*b m n"] | None = None,
+        scale: float = 1.0,
+        space: Float[Tensor, "*b m n"] | None = None,
     ) -> Float[Tensor, "*b m n"]:
-        return product(c, self.w) * scale if onto is None else add_product(onto, c, self.w, scale)
+        if onto is None:
+            return product(c, self.w) * scale
+        if self.rough and space is not None and readable(c) and not recorded(c):
+            return add_rough_product(onto, c, self.w, scale, space)
+        return add_product(onto, c, self.w, scale, space=space)
 
 
 class Span(NamedTuple):
@@ -73,14 +97,18 @@ class Span(NamedTuple):
         return c
 
     def act(
-        self, c: Float[Tensor, "*b k k"], onto: Float[Tensor, "*b m n"] | None = None, scale: float = 1.0
+        self,
+        c: Float[Tensor, "*b k k"],
+        onto: Float[Tensor, "*b m n"] | None = None,
+        scale: float = 1.0,
+        space: Float[Tensor, "*b m n"] | None = None,
     ) -> Float[Tensor, "*b m n"]:
         inside = c @ self.w * scale
-        return self.basis @ inside if onto is None else add_product(onto, self.basis, inside)
+        return self.basis @ inside if onto is None else add_product(onto, self.basis, inside, space=space)
 
 
 class Products(NamedTuple):
-    """What `Grams` needs to know of w and g: n x n matrices, sums over their rows."""
+    """What `Grams` needs to know of w and g: n x n sums over their rows."""
 
     wg: Float[Tensor, "*b n n"]
     """w^T g."""
@@ -91,10 +119,10 @@ class Products(NamedTuple):
 
     @classmethod
     def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], dtype: torch.dtype) -> "Products":
-        """Computed in `dtype`; w^T w is known to be I if that is all that w has itself."""
-        lifted = w.to(dtype)
-        ww = symmetric_product(lifted, lifted) if dtype != w.dtype else None
-        return cls(product(lifted.mT, g.to(dtype)), symmetric_product(g.to(dtype), g.to(dtype)), ww)
+        """Computed in `dtype`; w^T w is taken to be I if that is all that w has itself."""
+        gg = _summed(symmetric_product, g, g, dtype)
+        wg = _summed(lambda x, y: product(x.mT, y), w, g, dtype)
+        return cls(wg, gg, _summed(symmetric_product, w, w, dtype) if dtype != w.dtype else None)
 
 
 class Grams(NamedTuple):
@@ -105,13 +133,14 @@ class Grams(NamedTuple):
     there shorter than they could be.
     """
 
-    generator: Float[Tensor, "*b k k"]
     w: Float[Tensor, "*b m n"]
     g: Float[Tensor, "*b m n"]
     inside: Float[Tensor, "*b n n"]
     """w^T g."""
-    inverse: Float[Tensor, "*b n n"]
-    """L^-1."""
+    factor: Float[Tensor, "*b n n"]
+    """L."""
+    inverse_size: Float[Tensor, "*b"]
+    """||L^-1||_F."""
 
     @classmethod
     def of(
@@ -127,8 +156,7 @@ class Grams(NamedTuple):
             precision: what is promised.
             dtype: to compute in. In float64, where that is more than w has, b is told from the rounding of w as well.
         """
-        lifted, g = w.to(dtype), g.to(dtype)
-        return cls.with_products(lifted, g, Products.of(w, g, dtype), precision, w.dtype)
+        return cls.with_products(w, g, Products.of(w, g, dtype), precision)
 
     @classmethod
     def with_products(
@@ -137,18 +165,10 @@ class Grams(NamedTuple):
         g: Float[Tensor, "*b m n"],
         products: "Products",
         precision: Precision,
-        given: torch.dtype,
     ) -> "Grams | None":
-        """The same from products that are known, which may be those of more rows than w and g are of.
-
-        Args:
-            w, g: in the dtype of the products, which are used up.
-            products: of the whole of w and g.
-            precision: what is promised.
-            given: dtype that w has been rounded to.
-        """
-        n, dtype = w.shape[-1], w.dtype
+        """The same from products that are known, which may be over more rows than w and g have; they are used up."""
         gram, across = products.gg, products.wg
+        n, dtype = w.shape[-1], gram.dtype
         ridge = torch.finfo(dtype).eps * torch.linalg.matrix_norm(gram)
         inside = across
         if products.ww is not None:
@@ -159,16 +179,26 @@ class Grams(NamedTuple):
         gram.diagonal(dim1=-2, dim2=-1).add_(ridge[..., None])
         factor, failed = torch.linalg.cholesky_ex(gram)
         inverse = torch.linalg.solve_triangular(factor, torch.eye(n, dtype=dtype, device=w.device), upper=False)
-        upper = torch.cat([skew(inside), factor / -2], -1)
-        lower = torch.cat([factor.mT / 2, torch.zeros_like(factor)], -1)
-        generator = torch.cat([upper, lower], -2)
+        inverse_size = torch.linalg.matrix_norm(inverse)
         if readable(w):
-            cost = ridge * n**0.5 * torch.linalg.matrix_norm(inverse)
-            value = torch.maximum(factor.diagonal(dim1=-2, dim2=-1).sum(-1), torch.linalg.matrix_norm(generator))
+            cost = ridge * n**0.5 * inverse_size
+            size = torch.hypot(torch.linalg.matrix_norm(skew(inside)), torch.linalg.matrix_norm(factor) / 2**0.5)
+            value = torch.maximum(factor.diagonal(dim1=-2, dim2=-1).sum(-1), size)
             # a NaN in g is let through, to come out at the other end
             if bool(failed.any()) or bool((cost > RIDGE_SHARE * GAP[precision] * value).any()):
                 return None
-        return cls(generator.to(given), w, g, inside, inverse)
+        return cls(w, g, inside, factor, inverse_size)
+
+    @property
+    def generator(self) -> Float[Tensor, "*b k k"]:
+        """skew(g w^T), skew to the last bit, in w's dtype; made anew each time, being larger than all it is made of."""
+        n = self.w.shape[-1]
+        half = self.factor.to(self.w.dtype) / 2
+        result = half.new_zeros(*half.shape[:-2], 2 * n, 2 * n)
+        result[..., :n, :n] = skew(self.inside)
+        result[..., :n, n:] = -half
+        result[..., n:, :n] = half.mT
+        return result
 
     def inverse_squares(self) -> Float[Tensor, "*b"]:
         """About the sum of 1 / s^2 over the generator's singular values s.
@@ -176,9 +206,9 @@ class Grams(NamedTuple):
         Its inverse is [[0, 2 L^-T], [-2 L^-1, 4 L^-1 K L^-T]] with K = skew(w^T g), the corner estimated as if K were
         oriented at random.
         """
-        n = self.w.shape[-1]
-        inverse = torch.linalg.matrix_norm(self.inverse).to(self.generator) ** 2
-        inside = torch.linalg.matrix_norm(self.generator[..., :n, :n]) ** 2
+        n, dtype = self.w.shape[-1], self.w.dtype
+        inverse = self.inverse_size.to(dtype) ** 2
+        inside = torch.linalg.matrix_norm(skew(self.inside)).to(dtype) ** 2
         return 8 * inverse + 16 * inside * (inverse / n) ** 2
 
     def columns(self, c: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k n"]:
@@ -189,11 +219,41 @@ class Grams(NamedTuple):
         c: Float[Tensor, "*b k n"],
         onto: Float[Tensor, "*b m n"] | None = None,
         scale: float = 1.0,
+        space: Float[Tensor, "*b m n"] | None = None,
         also: Float[Tensor, "*b n n"] | None = None,
     ) -> Float[Tensor, "*b m n"]:
-        """The same; `also` is another n x n matrix that w is multiplied with, from the right."""
-        upper, lower = c.to(self.g.dtype).chunk(2, -2)
-        outside = product(self.inverse.mT, lower)
+        """The same; `also` is another matrix that w is multiplied with, from the right."""
+        dtype = self.factor.dtype
+        upper, lower = c.to(dtype).chunk(2, -2)
+        outside = torch.linalg.solve_triangular(self.factor.mT, lower, upper=True)
         within = add_product(upper if also is None else upper + also, self.inside, outside, -1.0)
-        start = product(self.w, within) * scale if onto is None else add_product(onto.to(self.w), self.w, within, scale)
-        return add_product(start, self.g, outside, scale, space=start).to(c.dtype)
+        if onto is None or space is None or not readable(c) or recorded(c):
+            w = self.w.to(dtype)
+            start = product(w, within) * scale if onto is None else add_product(onto.to(dtype), w, within, scale)
+            return add_product(start, self.g.to(dtype), outside, scale, space=start).to(c.dtype)
+        for w, g, base, new in zip(*(_pieces(x, dtype) for x in (self.w, self.g, onto, space)), strict=True):
+            wide = w.to(dtype)
+            start = add_product(wide if onto is self.w else base.to(dtype), wide, within, scale)
+            new.copy_(add_product(start, g.to(dtype), outside, scale, space=start))
+        return space
+
+
+def _summed(
+    products: Callable[[Tensor, Tensor], Tensor],
+    x: Float[Tensor, "*b m n"],
+    y: Float[Tensor, "*b m n"],
+    dtype: torch.dtype,
+) -> Float[Tensor, "*b n n"]:
+    """A sum over rows of products, in `dtype`; where that is not theirs, by pieces, so that no copy is made of all."""
+    if x.dtype == dtype or not readable(x) or recorded(x) or recorded(y):
+        return products(x.to(dtype), y.to(dtype))
+    if x is y:
+        wide = (piece.to(dtype) for piece in _pieces(x, dtype))
+        return torch.stack([products(a, a) for a in wide]).sum(0)
+    pieces = zip(_pieces(x, dtype), _pieces(y, dtype), strict=True)
+    return torch.stack([products(a.to(dtype), b.to(dtype)) for a, b in pieces]).sum(0)
+
+
+def _pieces(x: Float[Tensor, "*b m n"], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Some rows at a time, as many as come to `PIECE` in this dtype."""
+    return torch.split(x, max(1, PIECE * x.shape[-2] // max(1, x.numel() * dtype.itemsize)), -2)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import Precision, length, product, rounding, symmetric_product
+from modular_manifolds.linalg import GAP, Precision, length, product, rounding, symmetric_product
 from modular_manifolds.lmo.span import Grams, Products
 from modular_manifolds.lmo.stiefel_spectral import angle, omega_of, rotation, stiefel_spectral_landing
 from modular_manifolds.lmo.table import landings
@@ -83,16 +83,19 @@ def moved_rows(
     size, off = sums.gg.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt(), sums.ww.clone()
     off.diagonal(dim1=-2, dim2=-1).sub_(1)
     across = sums.ww if dtype != w.dtype else None
-    grams = Grams.with_products(unit.to(dtype), g.to(dtype), Products(sums.wg, sums.gg, across), precision, w.dtype)
+    grams = Grams.with_products(unit, g, Products(sums.wg, sums.gg, across), precision)
     if grams is None:
         return None
     small = length(grams.generator)[..., 0, 0] <= rounding(shape, w.dtype) * size
-    generator = grams.generator.masked_fill(small[..., None, None], 0.0)
-    omega = omega_of(grams, generator, precision)
+
+    def generator() -> Float[Tensor, "*b k k"]:
+        return grams.generator.masked_fill(small[..., None, None], 0.0)
+
+    omega = omega_of(grams, generator, precision, GAP[precision])
     sine, versine, _ = angle(lr, norm.unit(shape) / manifold.radius)
     change = rotation(grams, omega, sine, versine, 1).to(w.dtype)
     polish = 0.375 * (off @ off) - 0.5 * off
     new = grams.act(change, onto=w, scale=manifold.radius, also=polish)
     # the columns of b L^-T are orthonormal up to the rounding of g^T g, as L^-1 amplifies it
-    noise = torch.finfo(dtype).eps * size**2 * torch.linalg.matrix_norm(grams.inverse) ** 2 * sine**2
+    noise = torch.finfo(dtype).eps * size**2 * grams.inverse_size**2 * sine**2
     return new, bool((noise <= SETTLED * torch.finfo(w.dtype).eps).all())

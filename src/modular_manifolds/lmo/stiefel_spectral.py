@@ -10,6 +10,7 @@ skew(G W^T) has rank at most 2n and acts on the span of [W, G] alone. Where m > 
 basis of that span, in which W and G are 2n x n: the same formula, see `Frame`.
 """
 
+from collections.abc import Callable
 from math import ceil, pi, sin
 
 import torch
@@ -17,10 +18,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from modular_manifolds.linalg import (
+    GAP,
     Precision,
     add_product,
     drop_rounding,
     looks_orthonormal,
+    near_polar,
     nearly_msign_skew,
     nuclear_norm,
     readable,
@@ -39,8 +42,8 @@ SMALL = 96**2
 TINY = 32
 """Columns up to which Householder's QR is faster than Grams."""
 
-MOST_POLISHES = 3
-"""Each cubes what is off, or nearly."""
+NARROW = 128
+"""Columns up to which w^T w costs no more than a look at it."""
 
 
 @directions.register(
@@ -110,17 +113,19 @@ def _turned(
 ) -> Float[Tensor, "*b m n"]:
     """A tall w turned by the angle lr scale."""
     sine, versine, parts = angle(lr, scale)
-    frame, omega = _solve(_unit(manifold, w), g, precision, large=parts > 1)
+    frame, omega = _solve(_unit(manifold, w), g, precision, large=parts > 1)  # the last that needs g, but for its frame
     # a correction to w, so that small steps are not rounded away
     change = rotation(frame, omega, sine, versine, parts).to(w.dtype)
-    new = frame.act(change, onto=w, scale=manifold.radius)
+    del omega
+    new = frame.act(change, onto=w, scale=manifold.radius, space=g)
+    del frame, change
     if not readable(new) or (parts == 1 and _small(w)):  # where a polish costs no more than a look
         return manifold.polish(new)
-    for _ in range(MOST_POLISHES):
-        if looks_orthonormal(_unit(manifold, new), 4 * torch.finfo(w.dtype).eps):
-            break
-        new = manifold.polish(new)
-    return new
+    unit = _unit(manifold, new)
+    if w.shape[-1] > NARROW and looks_orthonormal(unit, 4 * torch.finfo(w.dtype).eps):
+        return new
+    polar = near_polar(unit, scratch=precision != "exact")
+    return polar if manifold.radius == 1 else polar * manifold.radius
 
 
 def angle(lr: float | Tensor, scale: float) -> tuple[float | Tensor, float | Tensor, int]:
@@ -140,14 +145,16 @@ def rotation(
     I + Omega^2 is nearly zero, so that little is lost by computing it in bfloat16, where Omega is.
     """
     columns = omega if parts > 1 else frame.columns(omega)
-    eye = torch.eye(*columns.shape[-2:], dtype=omega.dtype, device=omega.device).expand(columns.shape)
-    rest = add_product(eye, omega, columns)
+    eye = torch.zeros_like(columns)
+    eye.diagonal(dim1=-2, dim2=-1).fill_(1)
+    rest = add_product(eye, omega, columns, space=eye)
+    del eye
     rest = rest.float() if rest.dtype == torch.bfloat16 else rest
     change = rest.mul_(versine).sub_(columns * sine)
     change.diagonal(dim1=-2, dim2=-1).sub_(versine)
     if parts == 1:
         return change
-    eye = eye.to(change.dtype)
+    eye = torch.eye(columns.shape[-1], dtype=change.dtype, device=change.device)
     total = turn = eye + change
     for _ in range(1, parts):
         total = Stiefel().polish(turn @ total)
@@ -162,18 +169,19 @@ def _solve(
     Omega is in bfloat16 where that is all its precision. For a large turn the frame is orthonormal to rounding.
     """
     frame: Frame
+    gap = GAP[precision]
     if _small(w) and readable(w):  # where a product costs no more than a look at a number
         precision = "exact"
         large |= w.shape[-1] <= TINY
     if w.shape[-2] <= 2 * w.shape[-1]:
+        frame = Whole(w)
         if precision != "exact":
-            frame = Whole.of(w, g, torch.bfloat16)
             # what w and g lose by that is of the size of g, also where its tangent part is small
-            omega = nearly_msign_skew(frame.generator, precision, torch.linalg.matrix_norm(g))
+            size = torch.linalg.matrix_norm(g)
+            omega = nearly_msign_skew(frame.generator(g, torch.bfloat16), precision, size)
             if omega is not None:
-                return frame, omega
-        frame = Whole.of(w, g, w.dtype)
-        return frame, _exactly(drop_rounding(frame.generator, g))
+                return Whole(w, rough=w.dtype == torch.float32), omega
+        return frame, _exactly(drop_rounding(frame.generator(g, w.dtype), g), gap)
     # float64 is the reference, and accelerators do not tell whether Grams are exact
     slow = large or (precision == "exact" and (w.dtype == torch.float64 or not readable(w)))
     grams = None if slow else Grams.of(w, g, precision, w.dtype)
@@ -181,18 +189,25 @@ def _solve(
         grams = Grams.of(w, g, precision, torch.float64)
     if grams is None:
         frame = Span.of(w, g)
-        return frame, _exactly(drop_rounding(frame.generator, g))
-    return grams, omega_of(grams, drop_rounding(grams.generator, g), precision)
+        return frame, _exactly(drop_rounding(frame.generator, g), gap)
+    return grams, omega_of(grams, lambda: drop_rounding(grams.generator, g), precision, gap)
 
 
-def omega_of(grams: Grams, generator: Float[Tensor, "*b k k"], precision: Precision) -> Float[Tensor, "*b k k"]:
-    """Omega in the frame, from its generator without rounding."""
-    omega = nearly_msign_skew(generator, precision, inverse_squares=grams.inverse_squares(), spent=RIDGE_SHARE)
-    return _exactly(generator) if omega is None else omega
+def omega_of(
+    grams: Grams, generator: Callable[[], Float[Tensor, "*b k k"]], precision: Precision, gap: float
+) -> Float[Tensor, "*b k k"]:
+    """Omega in the frame, from what makes its generator, which is used up each time."""
+    x = generator()
+    size = torch.linalg.matrix_norm(x)
+    if precision != "exact":
+        x = x.bfloat16()
+    omega = nearly_msign_skew(x, precision, size, grams.inverse_squares(), spent=RIDGE_SHARE)
+    return _exactly(generator(), gap) if omega is None else omega
 
 
-def _exactly(generator: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k k"]:
-    omega = nearly_msign_skew(generator, "exact")
+def _exactly(generator: Float[Tensor, "*b k k"], gap: float) -> Float[Tensor, "*b k k"]:
+    """Omega in the generator's dtype, with as many products as this gap takes."""
+    omega = nearly_msign_skew(generator, "exact", gap=gap)
     assert omega is not None, "only bfloat16 can be too coarse"
     return omega
 

@@ -106,7 +106,9 @@ directions: Table = Table()
 """(manifold, norm, w, g, precision) -> the A that minimises <g, A> over tangent A at w with norm(A) <= 1."""
 
 landings: Table = Table()
-"""(manifold, norm, w, g, lr, precision) -> the weight after a step, where there is better than retract(w, lr A)."""
+"""(manifold, norm, w, g, lr, precision) -> the weight after a step, where there is better than retract(w, lr A).
+
+g may be overwritten, and the weight may be put where it was."""
 
 bounds: Table = Table()
 """(manifold, norm, w, g) -> an upper bound on -<g, A>, for pairs where that of the tangent part of g is not tight."""
@@ -129,7 +131,7 @@ def find_direction(manifold: Manifold, norm: Norm) -> Rule:
 
 
 def land(manifold: Manifold, norm: Norm, w: Tensor, g: Tensor, lr: float | Tensor, precision: str) -> Tensor:
-    """The weight after a step of length `lr` along the pair's direction."""
+    """The weight after a step of length `lr` along the pair's direction. Uses up g."""
     landing = landings.find(manifold, norm)
     if landing is not None:
         return landing(manifold, norm, w, g, lr, precision)

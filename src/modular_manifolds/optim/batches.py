@@ -25,6 +25,9 @@ class Batch:
         self.w: Float[Tensor, "k *b m n"] = self._stack(weights)
         self.g: Float[Tensor, "k *b m n"] = self._stack(grads)
 
+    def __len__(self) -> int:
+        return len(self._weights)
+
     def load(self, name: str) -> Tensor | None:
         """A stack of what was stored by this name; None where nothing was."""
         return self._stack([s[name] for s in self._states]) if name in self._states[0] else None
@@ -74,5 +77,7 @@ def batches(
         for start in range(0, len(group), most):
             piece = group[start : start + most]
             of_piece = [states[i] for i in piece]
-            prepared = prepare([grads[i] for i in piece], of_piece)
-            yield Batch([weights[i] for i in piece], prepared, of_piece, kernel_axes)
+            # what is prepared is not kept here, once it is stacked
+            yield Batch(
+                [weights[i] for i in piece], prepare([grads[i] for i in piece], of_piece), of_piece, kernel_axes
+            )

@@ -18,17 +18,20 @@ def descend_(group: dict[str, Any], weights: list[Tensor], grads: list[Tensor], 
         return average(group, grads, states) if group["momentum"] > 0 and not tangent else grads
 
     for batch in batches(weights, grads, states, geometry.kernel_axes, prepare):
-        w = batch.w
-        g = _carried_average(group, batch) if group["momentum"] > 0 and tangent else batch.g
+        w, g, own = batch.w, batch.g, len(batch) > 1
+        if group["momentum"] > 0:
+            g = _carried_average(group, batch) if tangent else g
+            own |= tangent or group["nesterov"]
         if group["weight_decay"]:
             w = w * (1 - lr * group["weight_decay"])
         memory = None
         if geometry.remembers:
             memory = batch.load("memory")
             memory = torch.zeros_like(w) if memory is None else memory.clone()
-        batch.move(geometry.step(w, g, lr, memory))
+        batch.move(geometry.step(w, g, lr, memory, scratch=own))
         if memory is not None:
             batch.store("memory", memory)
+        del batch, w, g  # before the next are made
 
 
 def kept(group: dict[str, Any]) -> tuple[str, ...]:
