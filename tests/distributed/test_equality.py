@@ -149,6 +149,15 @@ def test_wrapped_models_four_ranks(gang4: Gang, kind: str, machine: programs.Mac
         assert max(found.values()) <= TOLERANCE, found
 
 
+@pytest.mark.parametrize("machine", [programs.OWNER, programs.ROWS], ids=["owner", "rows"])
+@pytest.mark.xdist_group("gang2")
+def test_matrices_that_take_as_many_products_as_they_need(gang2: Gang, machine: programs.Machine) -> None:
+    """Where the number of products is decided matrix by matrix, and not by the batch that a rank happens to own."""
+    shapes = [(160, 160), (160, 160), (160, 160), (300, 130), (300, 130), (300, 130)]
+    found = gang2.run(programs.equals_one_process, MUON, shapes, (2,), [Shard(0)], machine, {"lr": 0.02})
+    check([("large", *result) for result in found])
+
+
 @pytest.mark.xdist_group("gang4")
 def test_stacks_of_experts_are_stepped_where_they_are(gang4: Gang) -> None:
     shapes = [(8, 12, 5), (6, 5, 5), (3, 20, 4)]

@@ -42,6 +42,9 @@ SMALL = 96**2
 TINY = 32
 """Columns up to which Householder's QR is faster than Grams."""
 
+ALONE = 128
+"""Columns from which on the number of products depends on the matrix, and batches gain nothing."""
+
 NARROW = 128
 """Columns up to which w^T w costs no more than a look at it."""
 
@@ -111,7 +114,13 @@ def _turned(
     scale: float,
     precision: Precision,
 ) -> Float[Tensor, "*b m n"]:
-    """A tall w turned by the angle lr scale."""
+    """A tall w turned by the angle lr scale.
+
+    Large matrices one by one where `exact` takes as many products as each of them needs: which others are in the batch
+    makes no difference then, and a batch may be cut up among several ranks.
+    """
+    if precision == "exact" and w.shape[-1] >= ALONE and w.ndim > 2 and len(w) > 0 and readable(w):
+        return torch.stack([_turned(manifold, *pair, lr, scale, precision) for pair in zip(w, g, strict=True)])
     sine, versine, parts = angle(lr, scale)
     frame, omega = _solve(_unit(manifold, w), g, precision, large=parts > 1)  # the last that needs g, but for its frame
     # a correction to w, so that small steps are not rounded away
