@@ -16,8 +16,8 @@ from modular_manifolds.linalg import (
     working_dtype,
 )
 from modular_manifolds.lmo import Rule, Solver, find_direction, land, upper_bound
-from modular_manifolds.manifolds import Manifold
-from modular_manifolds.norms import Norm
+from modular_manifolds.manifolds import Euclidean, Manifold, Oblique
+from modular_manifolds.norms import MaxColumn, MaxEntry, MaxRow, Norm
 from modular_manifolds.plain_data import describe, rebuild
 
 
@@ -75,6 +75,20 @@ class Geometry:
     def remembers(self) -> bool:
         """Whether the direction is found by an iteration that does well to start where it ended the last time."""
         return getattr(self.solver or find_direction(self.manifold, self.norm), "remembers", False)
+
+    @property
+    def separable(self) -> frozenset[int]:
+        """Axes along which matrices fall into pieces that are stepped each by itself: -2 between rows, -1 columns."""
+        if self.solver is not None:
+            return frozenset()
+        match self.manifold, self.norm:
+            case (Oblique(axis="rows"), MaxRow()) | (Euclidean(), MaxRow()):
+                return frozenset({-2})
+            case (Oblique(axis="columns"), MaxColumn()) | (Euclidean(), MaxColumn()):
+                return frozenset({-1})
+            case (Euclidean(), MaxEntry()):
+                return frozenset({-2, -1})
+        return frozenset()
 
     def lmo(
         self, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], memory: Float[Tensor, "*b m n"] | None = None

@@ -21,8 +21,8 @@ def gang4() -> Iterator[Gang]:
     gang.end()
 
 
-@pytest.fixture(scope="session", params=[2, 4])
-def gang(request: pytest.FixtureRequest) -> Gang:
-    """Of 2, and of 4."""
-    found: Gang = request.getfixturevalue(f"gang{request.param}")
-    return found
+@pytest.fixture(scope="session")
+def gang8() -> Iterator[Gang]:
+    gang = Gang(8)
+    yield gang
+    gang.end()

@@ -242,10 +242,15 @@ def counted() -> Iterator[list[tuple[str, int, float]]]:
 
 
 def collectives_of_a_step(
-    shape: tuple[int, ...], count: int, placements: Sequence[Placement], machine: Machine, precision: str
+    shape: tuple[int, ...],
+    count: int,
+    placements: Sequence[Placement],
+    machine: Machine,
+    precision: str,
+    geometry: mm.Geometry | None = None,
 ) -> list[tuple[str, int, float]]:
     """What the second step of some matrices sends."""
-    geometry = mm.Geometry(mm.Stiefel(), mm.Spectral(), precision=precision)
+    geometry = geometry or mm.Geometry(mm.Stiefel(), mm.Spectral(), precision=precision)
     weights, gradients = problem(geometry, [shape] * count, 2)
     mesh = mesh_of((dist.get_world_size(),))
     spread = [nn.Parameter(distribute_tensor(w, mesh, placements)) for w in weights]

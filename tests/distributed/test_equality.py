@@ -158,6 +158,47 @@ def test_matrices_that_take_as_many_products_as_they_need(gang2: Gang, machine: 
     check([("large", *result) for result in found])
 
 
+@pytest.mark.parametrize(
+    ("geometry", "shard", "shapes"),
+    [
+        (mm.Geometry(mm.Oblique("rows"), mm.MaxRow()), 0, [(19, 8), (3, 5), (2, 4, 6)]),
+        (mm.Geometry(mm.Oblique("columns"), mm.MaxColumn()), 1, [(8, 19), (5, 3)]),
+        (mm.Geometry(mm.Euclidean(), mm.MaxRow()), 0, [(19, 8)]),
+        (mm.Geometry(mm.Euclidean(), mm.MaxEntry()), 1, [(8, 19), (5, 3)]),
+    ],
+    ids=str,
+)
+@pytest.mark.xdist_group("gang4")
+def test_independent_pieces_are_stepped_where_they_are(
+    gang4: Gang, geometry: mm.Geometry, shard: int, shapes: list
+) -> None:
+    found = gang4.run(programs.equals_one_process, geometry, shapes, (4,), [Shard(shard)], programs.OWNER, {})
+    check([(str(geometry), *result) for result in found])
+    sent = gang4.run(programs.collectives_of_a_step, shapes[0], 2, [Shard(shard)], programs.OWNER, "exact", geometry)
+    assert [kind for kind, *_ in sent[0]] == ["all-reduce"]  # of flags
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ddp", "fsdp", "hsdp", "fsdp+tp"])
+@pytest.mark.parametrize("machine", [programs.OWNER, programs.ROWS], ids=["owner", "rows"])
+@pytest.mark.xdist_group("gang8")
+def test_wrapped_models_eight_ranks(gang8: Gang, kind: str, machine: programs.Machine) -> None:
+    for found in gang8.run(programs.model_equals_one_process, kind, machine):
+        assert max(found.values()) <= TOLERANCE, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mesh", "placements"),
+    [((8,), [Shard(0)]), ((8,), [Shard(1)]), ((2, 4), [Replicate(), Shard(0)]), ((4, 2), [Shard(0), Shard(1)])],
+    ids=str,
+)
+@pytest.mark.parametrize("machine", [programs.OWNER, programs.ROWS], ids=["owner", "rows"])
+@pytest.mark.xdist_group("gang8")
+def test_shapes_of_all_kinds_eight_ranks(gang8: Gang, mesh: tuple, placements: list, machine: programs.Machine) -> None:
+    equal_in_shapes_of_all_kinds(gang8, mesh, placements, machine)
+
+
 @pytest.mark.xdist_group("gang4")
 def test_stacks_of_experts_are_stepped_where_they_are(gang4: Gang) -> None:
     shapes = [(8, 12, 5), (6, 5, 5), (3, 20, 4)]

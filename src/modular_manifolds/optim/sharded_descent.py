@@ -1,6 +1,7 @@
 """Steepest descent on a manifold for parameters that lie on several ranks, by one of three routes.
 
-local   the matrices are whole on every rank that holds any of them: stepped there, as on one process.
+local   the matrices are whole on every rank that holds any of them, or cut into pieces that are independent: stepped
+        there, as on one process.
 owner   each matrix goes whole to one rank, and comes back.
 rows    tall matrices cut along their rows stay where they are, and sums over rows are added up.
 """
@@ -19,13 +20,14 @@ from modular_manifolds.optim.owner_route import step_at_owners_
 
 
 def is_local(job: Job) -> bool:
-    """Whether every rank that holds any of a job's matrices holds them whole, and they differ from rank to rank."""
+    """Whether what a rank holds of a job can be stepped by itself, and is not the same on all ranks."""
     layout, geometry = job.spread.layout, job.group["geometry"]
     if geometry is None or layout.size == 1:
         return True
-    ndim, kernel = len(layout.shape), geometry.kernel_axes
-    matrix = {ndim - 1 - kernel, ndim - 2 - kernel} if ndim > 1 else {0}
-    return bool(layout.sharded) and not matrix.intersection(layout.sharded)
+    # a vector is one row
+    last = len(layout.shape) - geometry.kernel_axes if len(layout.shape) > 1 else 1
+    together = {last + axis for axis in (-2, -1) if axis not in geometry.separable}
+    return bool(layout.sharded) and not together.intersection(layout.sharded)
 
 
 def to_add(job: Job) -> Tensor | None:
