@@ -250,9 +250,21 @@ def collectives_of_a_step(
     geometry: mm.Geometry | None = None,
 ) -> list[tuple[str, int, float]]:
     """What the second step of some matrices sends."""
+    return sent_in_a_step([shape] * count, (dist.get_world_size(),), placements, machine, precision, geometry)
+
+
+def sent_in_a_step(
+    shapes: Sequence[tuple[int, ...]],
+    mesh_shape: tuple[int, ...],
+    placements: Sequence[Placement],
+    machine: Machine | None,
+    precision: str,
+    geometry: mm.Geometry | None = None,
+) -> list[tuple[str, int, float]]:
+    """What the second step of matrices of several shapes sends."""
     geometry = geometry or mm.Geometry(mm.Stiefel(), mm.Spectral(), precision=precision)
-    weights, gradients = problem(geometry, [shape] * count, 2)
-    mesh = mesh_of((dist.get_world_size(),))
+    weights, gradients = problem(geometry, shapes, 2)
+    mesh = mesh_of(mesh_shape)
     spread = [nn.Parameter(distribute_tensor(w, mesh, placements)) for w in weights]
     optimizer = mm.ModularOptimizer([{"params": spread, "geometry": geometry}], machine=machine)
     train(optimizer, spread, gradients[:1])

@@ -21,14 +21,16 @@ class Exchange:
     Args:
         team: the ranks.
         layouts: one for every tensor, of which there is at least one; their order is the same on all ranks.
-        owners: the place in the team of each one's owner.
+        owners: the place in the team of each one's owner; among these ranks.
         what: said of a failure.
+        among: of the team, the ranks that this one shares the work with, which hold everything; by default all.
     """
 
     team: Team
     layouts: Sequence[Layout]
     owners: Sequence[int]
     what: str
+    among: tuple[int, ...] | None = None
 
     @cached_property
     def owned(self) -> list[int]:
@@ -85,14 +87,15 @@ class Exchange:
         me = self.team.rank
         outgoing: list[list[Tensor]] = [[] for _ in self.team.ranks]
         for i, tensors in zip(self.owned, wholes, strict=True):
-            for rank, box in enumerate(self.layouts[i].boxes):
+            boxes = self.layouts[i].boxes
+            for rank in self._together:
                 if rank != me:
-                    outgoing[rank].extend(box.of(tensor).reshape(-1) for tensor in tensors)
+                    outgoing[rank].extend(boxes[rank].of(tensor).reshape(-1) for tensor in tensors)
         expected = [0] * self.team.size
         for owner, parts in zip(self.owners, into, strict=True):
             if owner != me:
                 expected[owner] += sum(part.numel() for part in parts)
-        receive = self._swap(self.team.size > 1, outgoing, expected, into[0][0])
+        receive = self._swap(len(self._together) > 1, outgoing, expected, into[0][0])
 
         def write() -> None:
             pieces = receive()
@@ -106,6 +109,10 @@ class Exchange:
                         part.copy_(pieces[owner].next(tuple(part.shape)))
 
         return write
+
+    @property
+    def _together(self) -> Sequence[int]:
+        return range(self.team.size) if self.among is None else self.among
 
     def _swap(
         self, moves: bool, outgoing: list[list[Tensor]], expected: list[int], like: Tensor

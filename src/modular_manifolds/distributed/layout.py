@@ -94,7 +94,17 @@ class Layout:
         copies: dict[tuple[int, ...], list[int]] = {}
         for rank, coordinate in enumerate(self._coordinates):
             copies.setdefault(tuple(coordinate[i] for i in replicated), []).append(rank)
-        return tuple(tuple(copies[tuple(c[i] for i in replicated)]) for c in self._coordinates)
+        found = {place: tuple(ranks) for place, ranks in copies.items()}  # each once, there may be thousands
+        return tuple(found[tuple(c[i] for i in replicated)] for c in self._coordinates)
+
+    def parts(self, sharing: int) -> tuple[tuple[int, ...], ...]:
+        """For each rank, the ranks of the `sharing` copies that its own is one of, a divisor of all; copy by copy."""
+        copies = list(dict.fromkeys(self.copies))
+        found: dict[int, tuple[int, ...]] = {}
+        for start in range(0, len(copies), sharing):
+            part = tuple(rank for copy in copies[start : start + sharing] for rank in copy)
+            found |= dict.fromkeys(part, part)
+        return tuple(found[rank] for rank in range(self.size))
 
     @cached_property
     def _coordinates(self) -> list[tuple[int, ...]]:

@@ -11,21 +11,29 @@ from typing import Any
 from torch import Tensor
 
 from modular_manifolds.distributed import Exchange, Team, balanced_owners, described
-from modular_manifolds.distributed.routes import owner_work
+from modular_manifolds.distributed.routes import Machine, owner_work, sharing, usual
 from modular_manifolds.optim.batches import State
 from modular_manifolds.optim.descent import descend_, kept
 from modular_manifolds.optim.jobs import Averaged, Job, averaged
 
+Spent = dict[tuple[Team, Any], list[float]]
+"""What each rank has to do already, by its place among those that share the work."""
 
-def step_at_owners_(items: list[Job | Averaged]) -> None:
-    """Step jobs, in place. Those whose gradients are averaged already bring them."""
+
+def step_at_owners_(items: list[Job | Averaged], machine: Machine | None = None) -> None:
+    """Step jobs, in place. Those whose gradients are averaged already bring them.
+
+    Args:
+        items: the jobs.
+        machine: what decides how many copies share the work; by default what is usual for the parameters' device.
+    """
     shapes: dict[Any, list[Job | Averaged]] = defaultdict(list)
-    spent: dict[Team, list[float]] = {}
+    spent: Spent = {}
     for item in items:
         job = item.job if isinstance(item, Averaged) else item
         if prod(job.spread.layout.shape):
             shapes[job.spread, job.weight.dtype, _travelling(job)].append(item)
-    waiting = [_Shape(same, spent) for same in shapes.values()]
+    waiting = [_Shape(same, spent, machine) for same in shapes.values()]
     finish: Callable[[], None] = lambda: None  # noqa: E731
     for i, shape in enumerate(waiting):
         for travelling in waiting[i : i + 2]:
@@ -42,21 +50,34 @@ def _travelling(job: Job) -> tuple[str, ...]:
     return tuple(name for name in kept(job.group) if name != "momentum" or not by_parts)
 
 
+def _sharing(jobs: list[Job], machine: Machine | None) -> int:
+    """How many copies share the work."""
+    layout, speeds = jobs[0].spread.layout, machine or usual(jobs[0].weight.device)
+    *batch, m, n = layout.shape if len(layout.shape) > 1 else (1, *layout.shape)
+    if layout.sharded == (len(layout.shape) - 1,):
+        m, n = n, m
+    return sharing(m, n, len(layout.copies[0]), len(jobs) * prod(batch), speeds, layout.held)
+
+
 class _Shape:
     """Jobs of one shape and layout, on their way."""
 
-    def __init__(self, items: list[Job | Averaged], spent: dict[Team, list[float]]) -> None:
+    def __init__(self, items: list[Job | Averaged], spent: Spent, machine: Machine | None) -> None:
         self._items = items
         self._jobs = [item.job if isinstance(item, Averaged) else item for item in items]
-        spread = self._jobs[0].spread
+        spread, layout = self._jobs[0].spread, self._jobs[0].spread.layout
         self._names = _travelling(self._jobs[0])
-        cost = owner_work(spread.layout.shape)
-        loads = spent.setdefault(spread.team, [0.0] * spread.team.size)
-        owners = balanced_owners([cost] * len(items), spread.team.size, loads)
-        for owner in owners:
-            loads[owner] += cost
-        what = described([job.name for job in self._jobs], spread.layout.shape)
-        self._exchange = Exchange(spread.team, [spread.layout] * len(items), owners, f"weights and gradients of {what}")
+        cost = owner_work(layout.shape)
+        parts = layout.parts(_sharing(self._jobs, machine))
+        among = parts[spread.team.rank]
+        # all parts do the same, so that copies stay the same to the last bit
+        loads = spent.setdefault((spread.team, parts), [0.0] * len(among))
+        places = balanced_owners([cost] * len(items), len(among), loads)
+        for place in places:
+            loads[place] += cost
+        owners = [among[place] for place in places]
+        what = f"weights and gradients of {described([job.name for job in self._jobs], layout.shape)}"
+        self._exchange = Exchange(spread.team, [layout] * len(items), owners, what, among)
         self._arrive: Callable[[], list[list[Tensor]]] | None = None
 
     def send(self) -> None:

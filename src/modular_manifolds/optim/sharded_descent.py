@@ -51,8 +51,9 @@ def descend_sharded_(jobs: Sequence[Job], machine: Machine | None = None) -> Non
         *batch, m, n = spread.layout.shape
         speeds = machine or usual(same[0].weight.device)
         ranks, count = len(spread.layout.copies[0]), len(same) * prod(batch)
-        if rows_are_cheaper(max(m, n), min(m, n), ranks, count, speeds, dtypes[0].itemsize):
+        copies = spread.layout.held
+        if rows_are_cheaper(max(m, n), min(m, n), ranks, count, speeds, dtypes[0].itemsize, copies):
             at_owners += rows_route.step_rows_(same)
         else:
             at_owners += same
-    step_at_owners_(at_owners)
+    step_at_owners_(at_owners, machine)
