@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmarks.commands import memory, plot, riemannian, scaling, step, train
+from benchmarks.commands import distributed, memory, plot, riemannian, scaling, step, train
 
 app = typer.Typer(
     name="benchmarks",
@@ -24,6 +24,7 @@ app.command(epilog=scaling.EPILOG)(scaling.scaling)
 app.command(epilog=train.EPILOG)(train.train)
 app.command(epilog=plot.EPILOG)(plot.plot)
 app.command(epilog=riemannian.EPILOG)(riemannian.riemannian)
+app.command(epilog=distributed.EPILOG)(distributed.distributed)
 
 
 if __name__ == "__main__":

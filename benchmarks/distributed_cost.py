@@ -1,7 +1,7 @@
 """What an optimizer step of a transformer costs on many ranks, by the model that the optimizer chooses routes by."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
 
@@ -17,8 +17,6 @@ from modular_manifolds.distributed.routes import (
     rows_bytes,
     rows_seconds,
     sharing,
-    sign_work,
-    tall_work,
 )
 
 _DOUBLE = 8
@@ -156,12 +154,6 @@ def step_cost(
     return total
 
 
-def without_agreement(cost: Cost, groups: Sequence[tuple[int, int, int]], ranks: int, machine: Machine) -> Cost:
-    """The same without the flags that ranks agree on beforehand."""
-    flags = _agreement(groups, ranks, machine)
-    return replace(cost, sent=cost.sent - flags.sent, communication=cost.communication - flags.communication)
-
-
 def _fits_rows(group: tuple[int, int, int]) -> bool:
     m, n, _ = group
     return m > 2 * n
@@ -219,10 +211,3 @@ def _newton_schulz(m: int, n: int) -> float:
 
 def _divisors(number: int) -> Iterator[int]:
     return (part for part in range(number, 0, -1) if number % part == 0)
-
-
-def alone_seconds(groups: Sequence[tuple[int, int, int]], machine: Machine) -> float:
-    """Of all the work on one rank."""
-    return sum(
-        count * machine.work_seconds(sign_work(m, n, machine.products), tall_work(m, n)) for m, n, count in groups
-    )

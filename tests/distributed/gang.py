@@ -23,7 +23,8 @@ PATIENCE = 120.0
 class Gang:
     """`size` processes; programs are functions of a module, and are called with the arguments of `run`."""
 
-    def __init__(self, size: int, timeout: float = 60.0) -> None:
+    def __init__(self, size: int, timeout: float = 60.0, patience: float = PATIENCE) -> None:
+        self._patience = patience
         context = mp.get_context("spawn")
         self._place = tempfile.mkdtemp()
         self._orders = [context.Queue() for _ in range(size)]
@@ -56,7 +57,7 @@ class Gang:
     def answers(self, count: int | None = None) -> dict[int, Any]:
         """What the programs return, or the text of what they raised, by rank."""
         found: dict[int, Any] = {}
-        until = monotonic() + PATIENCE
+        until = monotonic() + self._patience
         while len(found) < (len(self._processes) if count is None else count):
             try:
                 rank, value = self._answers.get(timeout=1.0)
