@@ -105,7 +105,10 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def count_bytes(sizes: Sequence[int], console: Console) -> list[dict[str, Any]]:
-    """Bytes that leave a process in a step, the mean over all of them, beside what the model predicts."""
+    """Bytes that leave a process in a step, the mean over all of them, beside what the model predicts.
+
+    Counted from what collectives are given; and written to its connections, as the kernel says.
+    """
     from torch.distributed.tensor import Placement, Replicate, Shard
 
     from modular_manifolds.distributed.routes import CPU
@@ -124,8 +127,8 @@ def count_bytes(sizes: Sequence[int], console: Console) -> list[dict[str, Any]]:
                     each = [(m, n) for m, n, count in groups for _ in range(count)]
                     for name, machine in machines.items():
                         with console.status(f"{size} ranks: {shapes}, {name}"):
-                            sent = gang.run(programs.sent_in_a_step, each, mesh, placements, machine, "exact")
-                        mean = sum(number for of_rank in sent for *_, number in of_rank) / size
+                            sent = gang.run(programs.written_in_a_step, each, mesh, placements, machine)
+                        counted, written = (sum(numbers) / size for numbers in zip(*sent, strict=True))
                         cost = step_cost(groups, Route.CHOSEN, mesh[-1], copies, machine, itemsize=8)
                         found.append(
                             {
@@ -133,9 +136,9 @@ def count_bytes(sizes: Sequence[int], console: Console) -> list[dict[str, Any]]:
                                 "mesh": mesh,
                                 "shapes": shapes,
                                 "route": name,
-                                "counted": mean,
+                                "counted": counted,
+                                "written": written,
                                 "predicted": cost.sent,
-                                "collectives": len(sent[0]),
                             }
                         )
         finally:
@@ -146,16 +149,16 @@ def count_bytes(sizes: Sequence[int], console: Console) -> list[dict[str, Any]]:
 def bytes_table(rows: Sequence[dict[str, Any]]) -> Table:
     """Counted beside predicted."""
     result = Table(title="Bytes that leave a rank in a step", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("ranks", "mesh", "shapes", "route", "collectives", "counted", "predicted", "off"):
+    for column in ("ranks", "mesh", "shapes", "route", "written", "counted", "predicted", "off"):
         result.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        off = row["predicted"] / row["counted"] - 1
+        off = row["predicted"] / row["written"] - 1
         result.add_row(
             str(row["ranks"]),
             "x".join(map(str, row["mesh"])),
             row["shapes"],
             row["route"],
-            str(row["collectives"]),
+            f"{row['written']:.0f}",
             f"{row['counted']:.0f}",
             f"{row['predicted']:.0f}",
             f"{off:+.2%}",

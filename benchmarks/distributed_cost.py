@@ -81,7 +81,7 @@ TRANSFORMERS = {
 }
 
 
-SMALL = Transformer("Llama 3 8B / 64", 64, 224, 8, 2, 2, 0)
+SMALL = Transformer("Llama 3 8B / 32", 128, 448, 8, 2, 2, 0)
 """Scaled down, for what a few processes can count."""
 
 UNEVEN = [(17, 9, 1), (9, 7, 1), (33, 16, 3), (5, 20, 2), (3, 3, 5)]

@@ -1,8 +1,11 @@
 """What every rank does in the tests; each has the same seed, and makes the same whole weights and gradients."""
 
+import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +20,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 from torch.nn.parallel import DistributedDataParallel
 
 import modular_manifolds as mm
+from modular_manifolds.distributed import routes
 from modular_manifolds.distributed.routes import Machine
 from modular_manifolds.lmo import find_direction
 from modular_manifolds.testing.shapes import has_shape
@@ -104,6 +108,15 @@ def equals_one_process(
         for xs in (results, [p.detach() for p in alone])
     ]
     return worst, *violations
+
+
+def equals_one_process_in_rounds(*args: Any) -> tuple[float, float, float]:
+    """`equals_one_process`, with owners that receive one matrix at a time."""
+    before, routes.ROUND = routes.ROUND, 1
+    try:
+        return equals_one_process(*args)
+    finally:
+        routes.ROUND = before
 
 
 def table_equals_one_process(
@@ -241,6 +254,29 @@ def counted() -> Iterator[list[tuple[str, int, float]]]:
         dist.all_to_all_single, dist.all_reduce = exchange, reduce
 
 
+def on_sockets() -> int:
+    """Bytes that this process has written to its TCP connections, as the kernel counts them."""
+    total = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        if not (entry.is_symlink() and os.readlink(entry).startswith("socket:")):
+            continue
+        with socket.socket(fileno=os.dup(int(entry.name))) as connection:
+            if connection.type == socket.SOCK_STREAM and connection.family in (socket.AF_INET, socket.AF_INET6):
+                info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+                total += int.from_bytes(info[200:208], "little")  # tcpi_bytes_sent
+    return total
+
+
+def written_in_a_step(
+    shapes: Sequence[tuple[int, ...]], mesh_shape: tuple[int, ...], placements: Sequence[Placement], machine: Machine
+) -> tuple[float, int]:
+    """What `counted` sees leave this rank in a step, and what the kernel does."""
+    dist.barrier()
+    seen: list[int] = []
+    found = sent_in_a_step(shapes, mesh_shape, placements, machine, "exact", during=lambda: seen.append(on_sockets()))
+    return sum(number for *_, number in found), seen[1] - seen[0]
+
+
 def collectives_of_a_step(
     shape: tuple[int, ...],
     count: int,
@@ -260,8 +296,9 @@ def sent_in_a_step(
     machine: Machine | None,
     precision: str,
     geometry: mm.Geometry | None = None,
+    during: Callable[[], None] = lambda: None,
 ) -> list[tuple[str, int, float]]:
-    """What the second step of matrices of several shapes sends."""
+    """What the second step of matrices of several shapes sends; `during` is called before and after it."""
     geometry = geometry or mm.Geometry(mm.Stiefel(), mm.Spectral(), precision=precision)
     weights, gradients = problem(geometry, shapes, 2)
     mesh = mesh_of(mesh_shape)
@@ -270,8 +307,10 @@ def sent_in_a_step(
     train(optimizer, spread, gradients[:1])
     for p, g in zip(spread, gradients[1], strict=True):
         p.grad = distribute_tensor(g, mesh, placements)
+    during()
     with counted() as found:
         optimizer.step()
+    during()
     return found
 
 
@@ -486,3 +525,39 @@ def planned_and_certified(kind: str) -> tuple[bool, bool, float]:
     (plan, bound, weights), (plan2, bound2, weights2) = found
     off = max(difference(x, y) for x, y in zip(weights2, weights, strict=True))
     return plan == plan2, abs(bound2 / bound - 1) < 1e-6, off
+
+
+def run_blocks(blocks: Sequence[str], folder: str) -> int:
+    """Run the code of a page, each block on a model of its own; how many of them made an optimizer, or a model to step.
+
+    The last two blocks, a checkpoint and a scaled step, go on with what the blocks before them have made.
+    """
+    definitions, *uses, save, scaled = blocks
+    stepped = 0
+    names: dict[str, Any] = {}
+    for block in uses:
+        torch.manual_seed(3)
+        model = nn.Sequential(nn.Embedding(19, 8), nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 8), nn.Linear(8, 19))
+        names = {"model": model, "layers": [model[1], model[3]], "device": "cpu", "tokens": tokens_of(0), "loss": _loss}
+        exec(definitions, names)
+        exec(block, names)
+        if "optimizer" not in names:
+            mm.project_(names["groups"](model))
+            names["optimizer"] = mm.ModularOptimizer(names["groups"](model), lr=0.05)
+        if "stack" in names:
+            stack = names["stack"]
+            stack.grad = distribute_tensor(torch.ones(stack.shape), stack.device_mesh, stack.placements)
+            names["optimizer"].step()
+        else:
+            _loss(names.get("wrapped", model)).backward()
+            names["optimizer"].step()
+        stepped += 1
+    names["folder"] = folder
+    exec(save, names)
+    names["optimizer"].zero_grad()
+    exec(scaled, names)
+    return stepped
+
+
+def _loss(model: nn.Module) -> Tensor:
+    return loss_of(model, tokens_of(0))

@@ -79,10 +79,12 @@ def test_bytes_of_a_step(request: pytest.FixtureRequest, mesh: tuple[int, ...], 
     groups = SMALL.groups if shapes == "transformer" else UNEVEN
     placements: list[Placement] = [*(Replicate() for _ in replicas), Shard(0)]
     each = [(m, n) for m, n, count in groups for _ in range(count)]
-    sent = gang.run(programs.sent_in_a_step, each, mesh, placements, MACHINES[machine], "exact")
-    mean = sum(bytes for of_rank in sent for *_, bytes in of_rank) / len(sent)
+    found = gang.run(programs.written_in_a_step, each, mesh, placements, MACHINES[machine])
+    asked, written = (sum(numbers) / len(found) for numbers in zip(*found, strict=True))
     expected = step_cost(groups, Route.CHOSEN, ranks, copies, MACHINES[machine], itemsize=8)
-    assert mean == pytest.approx(expected.sent, rel=TOLERANCE)
+    assert asked == pytest.approx(expected.sent, rel=1e-6)
+    if shapes == "transformer":  # of less than 100 kB, headers are more than a few percent
+        assert written == pytest.approx(expected.sent, rel=TOLERANCE)
 
 
 def test_shards_are_those_of_torch() -> None:

@@ -208,6 +208,16 @@ def test_stacks_of_experts_are_stepped_where_they_are(gang4: Gang) -> None:
     assert [kind for kind, *_ in sent[0]] == ["all-reduce"]  # of flags
 
 
+@pytest.mark.parametrize("mesh", [(4,), (2, 2)], ids=str)
+@pytest.mark.parametrize("machine", [programs.OWNER, programs.ROWS], ids=["together", "apart"])
+@pytest.mark.xdist_group("gang4")
+def test_owners_that_receive_one_matrix_at_a_time(gang4: Gang, mesh: tuple, machine: programs.Machine) -> None:
+    placements = [Shard(0)] if len(mesh) == 1 else [Replicate(), Shard(0)]
+    shapes = [(6, 5)] * 7 + [(5, 6)] * 2
+    found = gang4.run(programs.equals_one_process_in_rounds, MUON, shapes, mesh, placements, machine, {})
+    check([("in rounds", *result) for result in found])
+
+
 def test_the_rows_route_is_that_of_one_landing() -> None:
     from modular_manifolds.lmo.stiefel_rows import steps_by_rows
     from modular_manifolds.lmo.table import landings

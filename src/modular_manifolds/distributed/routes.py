@@ -25,6 +25,10 @@ PRODUCTS = 9.0
 of which symmetry leaves three quarters."""
 
 
+ROUND = 2**22
+"""Numbers of the matrices that an owner receives at a time, if that is more than one: memory against latency."""
+
+
 @dataclass(frozen=True)
 class Machine:
     """What a rank can do, and how it is connected.
@@ -88,6 +92,11 @@ network of 400 Gbit/s for each. Nine quintics of three products, as nothing is l
 def usual(device: torch.device) -> Machine:
     """What is assumed of a kind of device, if nothing else is known."""
     return CPU if device.type == "cpu" else ACCELERATOR
+
+
+def at_once(numbers: int) -> int:
+    """How many matrices of so many numbers an owner receives at a time."""
+    return max(1, ROUND // max(1, numbers))
 
 
 def sign_size(m: int, n: int) -> int:
@@ -170,8 +179,13 @@ def exchange_seconds(
     if ranks * copies == 1:
         return 0.0
     arriving, leaving = busiest_bytes(m, n, ranks, count, itemsize, copies, there)
-    forth = machine.exchange_seconds(arriving, ranks) if ranks > 1 else 0.0
-    return forth + machine.exchange_seconds(leaving, ranks * copies)
+    owned = ceil(count / (ranks * copies))
+    again = ceil(owned / at_once(m * n)) - 1
+    forth, back = (
+        machine.exchange_seconds(sent, size) + again * machine.exchange_seconds(0.0, size) if size > 1 else 0.0
+        for sent, size in ((arriving, ranks), (leaving, ranks * copies))
+    )
+    return forth + back
 
 
 def owner_seconds(m: int, n: int, ranks: int, count: int, machine: Machine, copies: int = 1) -> float:

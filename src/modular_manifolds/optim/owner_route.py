@@ -1,6 +1,7 @@
 """Steps of whole matrices, each on one rank: weight and gradient go there together, and the new weight comes back.
 
-Two all-to-alls for all matrices of a shape; those of the next shape travel while this one's are solved.
+Two all-to-alls for the matrices of a shape, or for as many of them as owners have memory for at a time; the next ones
+travel while these are solved.
 """
 
 from collections import defaultdict
@@ -11,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from modular_manifolds.distributed import Exchange, Team, balanced_owners, described
-from modular_manifolds.distributed.routes import Machine, owner_work, sharing, usual
+from modular_manifolds.distributed.routes import Machine, at_once, owner_work, sharing, usual
 from modular_manifolds.optim.batches import State
 from modular_manifolds.optim.descent import descend_, kept
 from modular_manifolds.optim.jobs import Averaged, Job, averaged
@@ -33,14 +34,17 @@ def step_at_owners_(items: list[Job | Averaged], machine: Machine | None = None)
         job = item.job if isinstance(item, Averaged) else item
         if prod(job.spread.layout.shape):
             shapes[job.spread, job.weight.dtype, _travelling(job)].append(item)
-    waiting = [_Shape(same, spent, machine) for same in shapes.values()]
+    waiting = [round_ for same in shapes.values() for round_ in _rounds(same, spent, machine)]
+    begun = 0
     finish: Callable[[], None] = lambda: None  # noqa: E731
     for i, shape in enumerate(waiting):
-        for travelling in waiting[i : i + 2]:
+        for travelling in waiting[max(i, begun) : i + 2]:
             travelling.send()
+        begun = i + 2
         new = shape.solve()
         finish()
         finish = shape.send_back(new)
+        del new  # which it holds as long as that takes
     finish()
 
 
@@ -59,16 +63,24 @@ def _sharing(jobs: list[Job], machine: Machine | None) -> int:
     return sharing(m, n, len(layout.copies[0]), len(jobs) * prod(batch), speeds, layout.held)
 
 
-class _Shape:
-    """Jobs of one shape and layout, on their way."""
+def _rounds(items: list[Job | Averaged], spent: Spent, machine: Machine | None) -> list["_Round"]:
+    """Jobs of one shape and layout, cut into those that travel at once."""
+    jobs = [item.job if isinstance(item, Averaged) else item for item in items]
+    layout, shared = jobs[0].spread.layout, _sharing(jobs, machine)
+    most = at_once(prod(layout.shape)) * len(layout.copies[0]) * shared
+    return [_Round(items[start : start + most], spent, shared) for start in range(0, len(items), most)]
 
-    def __init__(self, items: list[Job | Averaged], spent: Spent, machine: Machine | None) -> None:
+
+class _Round:
+    """Jobs of one shape and layout, on their way together."""
+
+    def __init__(self, items: list[Job | Averaged], spent: Spent, shared: int) -> None:
         self._items = items
         self._jobs = [item.job if isinstance(item, Averaged) else item for item in items]
         spread, layout = self._jobs[0].spread, self._jobs[0].spread.layout
         self._names = _travelling(self._jobs[0])
         cost = owner_work(layout.shape)
-        parts = layout.parts(_sharing(self._jobs, machine))
+        parts = layout.parts(shared)
         among = parts[spread.team.rank]
         # all parts do the same, so that copies stay the same to the last bit
         loads = spent.setdefault((spread.team, parts), [0.0] * len(among))
@@ -81,9 +93,7 @@ class _Shape:
         self._arrive: Callable[[], list[list[Tensor]]] | None = None
 
     def send(self) -> None:
-        """Start to send what the owners need; once."""
-        if self._arrive is not None:
-            return
+        """Start to send what the owners need."""
         gradients = [(item if isinstance(item, Averaged) else averaged(item)).g for item in self._items]
         parts = [[job.weight, g, *self._kept(job)] for job, g in zip(self._jobs, gradients, strict=True)]
         self._arrive = self._exchange.collect(parts)
@@ -91,7 +101,9 @@ class _Shape:
     def solve(self) -> list[list[Tensor]]:
         """Wait for what this rank owns, and step it as one process would."""
         assert self._arrive is not None
-        wholes = self._arrive()
+        arrive, self._arrive = self._arrive, None  # with all that was sent
+        wholes = arrive()
+        del arrive
         groups: dict[int, list[int]] = defaultdict(list)
         for k, i in enumerate(self._exchange.owned):
             groups[id(self._jobs[i].group)].append(k)
