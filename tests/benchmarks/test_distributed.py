@@ -66,8 +66,8 @@ def test_bad_options_are_refused(arguments: list[str], message: str) -> None:
     assert message in output
 
 
-@pytest.mark.parametrize(("size", "matrices", "side"), [(2, 3, 64), pytest.param(4, 6, 1024, marks=pytest.mark.slow)])
-def test_a_rank_keeps_its_share(size: int, matrices: int, side: int) -> None:
+def test_a_rank_keeps_its_share() -> None:
+    size, matrices, side = 2, 3, 64
     gang = Gang(size)
     try:
         found = gang.run(memory_of_a_step, matrices, side)
@@ -76,8 +76,20 @@ def test_a_rank_keeps_its_share(size: int, matrices: int, side: int) -> None:
     share = matrices * side**2 * 4 / size
     for of_rank in found:
         assert of_rank["weights"] == of_rank["state"] == of_rank["gradients"] == share
-    rows = [{"ranks": size, **found[0]}]
-    assert memory_table(rows).row_count == 1
-    if side == 1024:
-        # whole matrices are there for a time, but not the whole model
-        assert max(of_rank["transient"] for of_rank in found) < 2 * share * size
+    assert memory_table([{"ranks": size, **found[0]}]).row_count == 1
+
+
+@pytest.mark.slow
+def test_what_a_step_needs_for_a_time_hardly_grows_with_the_model() -> None:
+    """Twice the matrices, more than fill three rounds in both cases; on 2 ranks 1.07 times the memory, on 4 1.2."""
+    peaks = {}
+    for matrices in (48, 96):
+        gang = Gang(4)
+        try:
+            found = gang.run(memory_of_a_step, matrices, 1024)
+        finally:
+            gang.end()
+        share = matrices * 1024**2 * 4 / 4
+        assert all(of_rank["weights"] == of_rank["state"] == share for of_rank in found)
+        peaks[matrices] = max(of_rank["transient"] for of_rank in found)
+    assert peaks[96] < 1.5 * peaks[48]
