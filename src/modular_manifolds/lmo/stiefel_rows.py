@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import GAP, Precision, length, product, rounding, symmetric_product
+from modular_manifolds.linalg import GAP, Precision, length, product, readable, rounding, symmetric_product
 from modular_manifolds.lmo.span import Grams, Products
 from modular_manifolds.lmo.stiefel_spectral import angle, omega_of, rotation, stiefel_spectral_landing
 from modular_manifolds.lmo.table import landings
@@ -96,6 +96,8 @@ def moved_rows(
     change = rotation(grams, omega, sine, versine, 1).to(w.dtype)
     polish = 0.375 * (off @ off) - 0.5 * off
     new = grams.act(change, onto=w, scale=manifold.radius, also=polish)
+    if not readable(new):
+        return new, True  # the next step will take out what this one leaves
     # the columns of b L^-T are orthonormal up to the rounding of g^T g, as L^-1 amplifies it
     noise = torch.finfo(dtype).eps * size**2 * grams.inverse_size**2 * sine**2
     return new, bool((noise <= SETTLED * torch.finfo(w.dtype).eps).all())

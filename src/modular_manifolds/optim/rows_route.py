@@ -44,11 +44,10 @@ def sum_dtypes(job: Job) -> tuple[torch.dtype, ...]:
 
 def to_add(job: Job) -> Float[Tensor, "k"]:
     """What this route needs to know beforehand, of all ranks: a bound on |average|, and the diagonals of w^T w."""
-    entries = [x for x in (job.grad, job.state.get("momentum")) if x is not None and x.numel()]
-    largest = max((float(x.abs().max()) for x in entries), default=0.0)
     squares = torch.linalg.vector_norm(_tall(job.weight, job), dim=-2, dtype=torch.float64).square()
-    size = torch.tensor([largest], dtype=torch.float64, device=squares.device)
-    return torch.cat([size, squares.flatten() / job.spread.layout.held])
+    entries = [x.abs().amax().double() for x in (job.grad, job.state.get("momentum")) if x is not None and x.numel()]
+    largest = torch.stack(entries).amax() if entries else squares.new_zeros(())
+    return torch.cat([largest.reshape(1), squares.flatten() / job.spread.layout.held])
 
 
 def step_rows_(jobs: list[Job]) -> list[Averaged]:
