@@ -217,7 +217,7 @@ NAMED: dict[str, DeviceMesh] = {}
 def optimizer_of(model: nn.Module, kind: str, **settings: Any) -> mm.ModularOptimizer:
     inner = model.module if kind == "ddp" else model
     shared = dist.group.WORLD if kind == "ddp" else None
-    return mm.ModularOptimizer(groups_of(inner), lr=0.05, process_group=shared, **settings)
+    return mm.ModularOptimizer(groups_of(inner), process_group=shared, **settings)
 
 
 @contextmanager
@@ -327,7 +327,7 @@ def model_equals_one_process(kind: str, machine: Machine, dtype: torch.dtype = t
     """How far each parameter of a wrapped model is from one process's after 20 steps, and the largest violation."""
     alone, model = Small().to(dtype), Small().to(dtype)
     mm.project_(groups_of(alone))
-    fit(alone, mm.ModularOptimizer(groups_of(alone), lr=0.05), range(20))
+    fit(alone, mm.ModularOptimizer(groups_of(alone)), range(20))
     wrapped, parts, part = parallelized(model, kind)
     mm.project_(groups_of(model))
     optimizer = optimizer_of(wrapped, kind, machine=machine)
