@@ -34,7 +34,7 @@ def test_rows_route(
     for of_rank in gang.run(programs.collectives_of_a_step, shape, count, [Shard(0)], programs.ROWS, precision):
         kinds, numbers, bytes = zip(*of_rank, strict=True)
         assert kinds == ("all-reduce", "all-reduce")
-        assert numbers[0] <= count * (n + 5)
+        assert numbers[0] <= count * (n + 5) + 3
         assert numbers[1] <= 2 * n * n * count
         assert bytes[1] == pytest.approx(rows_bytes(n, size, count, itemsize), rel=TOLERANCE)
 
@@ -44,3 +44,10 @@ def test_replicas_send_only_results(gang4: Gang) -> None:
     for of_rank in gang4.run(programs.collectives_of_a_step, (32, 32), 8, [Replicate()], programs.OWNER, "exact"):
         assert [kind for kind, *_ in of_rank] == ["all-reduce", "all-to-all"]
         assert of_rank[1][1] == 3 * 2 * 32 * 32  # two matrices of mine, to three others
+
+
+@pytest.mark.xdist_group("gang2")
+def test_what_something_else_has_written_is_looked_at_once(gang2: Gang) -> None:
+    for first, *later in gang2.run(programs.collectives_after_a_write):
+        assert later == [3, 3]
+        assert first > 3

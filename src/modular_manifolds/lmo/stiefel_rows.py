@@ -21,10 +21,13 @@ SETTLED = 4.0
 """Times the resolution of w, below which columns need not be looked at."""
 
 
-def steps_by_rows(manifold: Manifold, norm: Norm, m: int, n: int, lr: float | Tensor, precision: Precision) -> bool:
-    """Whether a step of m x n float32 weights can be taken from sums over the longer axis."""
-    if landings.find(manifold, norm) is not stiefel_spectral_landing or max(m, n) <= 2 * min(m, n):
-        return False
+def steps_by_rows(manifold: Manifold, norm: Norm, m: int, n: int) -> bool:
+    """Whether steps of m x n float32 weights can be taken from sums over the longer axis, if they are not too long."""
+    return landings.find(manifold, norm) is stiefel_spectral_landing and max(m, n) > 2 * min(m, n)
+
+
+def turns_at_once(manifold: Manifold, norm: Norm, m: int, n: int, lr: float | Tensor, precision: Precision) -> bool:
+    """Whether a step of this length is not too long."""
     if isinstance(lr, Tensor) and lr.device.type != "cpu":
         return precision != "exact"  # whether Grams are exact is not read on accelerators
     assert isinstance(manifold, Stiefel)

@@ -60,7 +60,7 @@ class _Shape:
         self._arrive: Callable[[], list[list[Tensor]]] | None = None
 
     def send(self) -> None:
-        """Start to send what the owners need; once."""
+        """Start to send what the owners need; once, before `solve`."""
         if self._arrive is not None:
             return
         gradients = [(item if isinstance(item, Averaged) else averaged(item)).g for item in self._items]
@@ -70,7 +70,9 @@ class _Shape:
     def solve(self) -> list[list[Tensor]]:
         """Wait for what this rank owns, and step it as one process would."""
         assert self._arrive is not None
-        wholes = self._arrive()
+        arrive, self._arrive = self._arrive, None  # what has travelled is not kept until all shapes are done
+        wholes = arrive()
+        del arrive
         groups: dict[int, list[int]] = defaultdict(list)
         for k, i in enumerate(self._exchange.owned):
             groups[id(self._jobs[i].group)].append(k)
