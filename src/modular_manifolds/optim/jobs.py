@@ -88,10 +88,8 @@ def agreed(jobs: Sequence[Job], to_add: Callable[[Job], Tensor | None], refusal:
     if refusal:
         raise refusal
     if faults:
-        raise ValueError(
-            "; ".join(faults) + ". Nothing has been changed. To skip parameters whose gradient is not finite pass "
-            "nonfinite='skip'"
-        )
+        cure = ". To skip parameters whose gradient is not finite pass nonfinite='skip'" if any(bad.values()) else ""
+        raise ValueError(f"{'; '.join(faults)}. Nothing has been changed{cure}")
     order = {id(job): i for i, job in enumerate(jobs)}
     return sorted(done, key=lambda job: order[id(job)])
 

@@ -82,6 +82,10 @@ class ManifoldOptimizer(Optimizer):
             "ModularOptimizer"
         )
 
+    def choices(self) -> dict[str, Any]:
+        """What else ranks must agree on, beside the settings of groups."""
+        return {}
+
     def with_defaults(self, group: dict[str, Any]) -> dict[str, Any]:
         """The group with every setting that it does not bring."""
         return {**self.defaults, **group}
@@ -108,7 +112,7 @@ class ManifoldOptimizer(Optimizer):
             spread = spreads[p]
             if spread is not None:
                 self.check_spread(name, spread)
-        check_agreement(self.described(group), named, spreads)
+        check_agreement({**self.described(group), **self.choices()}, named, spreads)
         manifold = manifold_of(group)
         if manifold is not None:
             check_on_manifold(named, manifold, kernel_axes_of(group))
