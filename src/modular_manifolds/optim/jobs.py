@@ -88,7 +88,11 @@ def agreed(jobs: Sequence[Job], to_add: Callable[[Job], Tensor | None], refusal:
     if refusal:
         raise refusal
     if faults:
-        cure = ". To skip parameters whose gradient is not finite pass nonfinite='skip'" if any(bad.values()) else ""
+        cure = (
+            ". To skip parameters whose gradient is not finite pass nonfinite='skip'"
+            if any("NaN" in fault for fault in faults)
+            else ""
+        )
         raise ValueError(f"{'; '.join(faults)}. Nothing has been changed{cure}")
     order = {id(job): i for i, job in enumerate(jobs)}
     return sorted(done, key=lambda job: order[id(job)])
