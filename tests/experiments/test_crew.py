@@ -44,13 +44,14 @@ def kill_mates():
         process.kill()
 
 
-def difference(finished, other):
-    """Largest of any weight, relative to the largest entry of its matrix."""
-    found = []
+def differences(finished, other):
+    """By method, the largest of any weight, relative to the largest entry of its matrix."""
+    found = dict.fromkeys(finished.comparison.methods, 0.0)
     for run, twin in zip(finished.results, other.results, strict=True):
         weights, twins = finished.store.weights(run), other.store.weights(twin)
-        found += [float((weights[name] - w).abs().max() / w.abs().max()) for name, w in twins.items()]
-    return max(found)
+        far = [float((weights[name] - w).abs().max() / w.abs().max()) for name, w in twins.items()]
+        found[run.method] = max(found[run.method], *far)
+    return found
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_two_processes_train_as_one_does_and_carry_on(make_tiny):
     witness = Witness()
     finished = train_all(together, digits, witness)
     assert witness.epochs == 3
-    assert difference(finished, alone) <= 1e-4
+    assert max(differences(finished, alone).values()) <= 1e-4
     for run, twin in zip(finished.results, alone.results, strict=True):
         assert run.key != twin.key
         assert finished.results[run].test_accuracy == pytest.approx(alone.results[twin].test_accuracy, abs=0.3)
@@ -99,12 +100,15 @@ def test_every_method_on_three_processes(make_tiny, momentum):
     settings = {"methods": tuple(METHODS), "momentum": momentum, "epochs": 3}
     alone = train_all(make_tiny("alone", **settings), digits, Witness())
     undisturbed = train_all(make_tiny("undisturbed", nproc=3, **settings), digits, Witness())
-    assert difference(undisturbed, alone) <= 1e-4
+    found = differences(undisturbed, alone)
+    # muon's products are in bfloat16, and a hundred steps of dual ascent enlarge rounding some hundred times
+    assert max(found.pop("muon"), found.pop("dual-ascent")) <= 1e-3
+    assert max(found.values()) <= 1e-4
     killed = make_tiny("killed", nproc=3, **settings)
     for epochs in (1, 4, 3):
         with pytest.raises(KeyboardInterrupt):
             train_all(killed, digits, Witness(epochs, interrupt))
-    assert difference(train_all(killed, digits, Witness()), undisturbed) == 0
+    assert not any(differences(train_all(killed, digits, Witness()), undisturbed).values())
 
 
 @pytest.mark.slow
@@ -123,5 +127,6 @@ def test_a_killed_command_leaves_no_process_and_carries_on(make_tiny):
     witness, digits = Witness(), load_digits()
     finished = train_all(killed, digits, witness)
     assert 0 < witness.epochs < 200
-    assert difference(finished, train_all(make_tiny("undisturbed", **settings), digits, Witness())) == 0
+    undisturbed = train_all(make_tiny("undisturbed", **settings), digits, Witness())
+    assert not any(differences(finished, undisturbed).values())
     assert all(torch.isfinite(w).all() for run in finished.results for w in finished.store.weights(run).values())

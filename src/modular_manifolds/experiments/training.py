@@ -44,7 +44,7 @@ class Training:
         self._model = MLP(data.features, run.widths, data.classes, seed=run.seed)
         method.place(self._model)
         self._parts, self._part = (1, 0) if group is None else (group.size(), group.rank())
-        self._network = self._model if group is None else DistributedDataParallel(self._model, process_group=group)
+        self._network = self._model if group is None else self._replica(group)
         self._optimizer = method.build(self._model, run.lr, run.momentum, group)
         self._seconds = 0.0
         self._optimizer_seconds = 0.0
@@ -130,6 +130,14 @@ class Training:
         self._seconds = state["seconds"]
         self._optimizer_seconds = state["optimizer_seconds"]
         self.curve = [Epoch(**epoch) for epoch in state["curve"]]
+
+    def _replica(self, group: ProcessGroup) -> DistributedDataParallel:
+        network = DistributedDataParallel(self._model, process_group=group)
+        # It orders the gradients anew after its first pass, and so the sums of three ranks or more: before the first
+        # step, then, that a run which carries on adds up as one that was never stopped.
+        network(self._data.train.inputs[:1]).sum().backward()
+        self._model.zero_grad()
+        return network
 
     def _shuffled(self) -> Tensor:
         # A fresh generator an epoch: the order needs no state to be saved.
