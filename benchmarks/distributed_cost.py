@@ -25,6 +25,9 @@ _DOUBLE = 8
 _FLAGS = 4
 """Of each parameter."""
 
+_SETTINGS = 3
+"""Numbers that come with those of one group: its learning rate, the square of that, and whether a rank refuses."""
+
 
 class Route(StrEnum):
     """How the matrices are stepped."""
@@ -170,7 +173,7 @@ def _takes_rows(
 
 def _agreement(groups: Sequence[tuple[int, int, int]], ranks: int, machine: Machine) -> Cost:
     """Flags of each parameter; of those that could be stepped by rows a bound, and the diagonal of w^T w."""
-    numbers = sum(count * (_FLAGS + (1 + n if _fits_rows((m, n, count)) else 0)) for m, n, count in groups)
+    numbers = _SETTINGS + sum(count * (_FLAGS + (1 + n if _fits_rows((m, n, count)) else 0)) for m, n, count in groups)
     sent = 2 * (1 - 1 / ranks) * numbers * _DOUBLE
     return Cost(machine.total_seconds(numbers * _DOUBLE, ranks), 0.0, sent, sent)
 

@@ -38,6 +38,9 @@ def test_compare_on_digits(tmp_path):
         (["--data-dir", "."], "is for cifar10 only"),
         (["--data", "cifar10", "--data-dir", "nowhere"], "does not exist"),
         (["--methods", "muon,adamw", "--momentum", "0.5"], "none of muon, adamw takes it"),
+        (["--nproc", "0"], "greater than or equal to 1"),
+        (["--nproc", "9", "--batch-size", "8"], "9 processes cannot share batches of 8"),
+        (["--nproc", "257"], "257 processes cannot share batches of 256"),
     ],
 )
 def test_bad_options_are_refused(arguments, message):

@@ -1,6 +1,8 @@
 """What every rank does in the tests; each has the same seed, and makes the same whole weights and gradients."""
 
+import copy
 import os
+import pickle
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -230,7 +232,7 @@ NAMED: dict[str, DeviceMesh] = {}
 def optimizer_of(model: nn.Module, kind: str, **settings: Any) -> mm.ModularOptimizer:
     inner = model.module if kind == "ddp" else model
     shared = dist.group.WORLD if kind == "ddp" else None
-    return mm.ModularOptimizer(groups_of(inner), lr=0.05, process_group=shared, **settings)
+    return mm.ModularOptimizer(groups_of(inner), process_group=shared, **settings)
 
 
 @contextmanager
@@ -351,6 +353,83 @@ def bad_gradient(which: str) -> tuple[tuple[str, str], float]:
     return error, max(difference(whole(p.detach()), w) for p, w in zip(spread, weights, strict=True))
 
 
+def refused_by_one_rank(which: str) -> tuple[tuple[str, str], float]:
+    """The error of a step that rank 1 refuses for itself, or takes at another rate; and how far the weight moved."""
+    odd, mesh = dist.get_rank() == 1, mesh_of((dist.get_world_size(),))
+    (w,), ((g,),) = problem(mm.Geometry(mm.Stiefel(), mm.Spectral()), [(12, 4)], 1)
+    spread, own = nn.Parameter(distribute_tensor(w, mesh, [Shard(0)])), nn.Parameter(w.clone())
+    optimizer = mm.ManifoldMuon([("own", own), ("spread", spread)], lr=0.4)
+    spread.grad, own.grad = distribute_tensor(g, mesh, [Shard(0)]), g.clone()
+    if odd and which == "own gradient":
+        own.grad[0, 0] = float("nan")
+    if odd and which == "own weight":
+        with torch.no_grad():
+            own.mul_(2.0)
+    if odd and which == "lr":
+        optimizer.param_groups[0]["lr"] = 0.6  # too long a step for the rows route
+    return error_of(optimizer.step), difference(whole(spread.detach()), w)
+
+
+def collectives_after_a_write() -> list[int]:
+    """How many there are in each of three steps, of a model one of whose parameters is not used."""
+    weights, gradients = problem(mm.Geometry(mm.Stiefel(), mm.Spectral()), [(6, 4), (6, 4)], 3)
+    mesh = mesh_of((dist.get_world_size(),))
+    used, unused = (nn.Parameter(distribute_tensor(w, mesh, [Shard(0)])) for w in weights)
+    optimizer = mm.ManifoldMuon([used, unused])
+    with torch.no_grad():
+        for p in (used, unused):
+            p.to_local().mul_(1.0)
+    found = []
+    for g, _ in gradients:
+        used.grad = distribute_tensor(g, mesh, [Shard(0)])
+        with counted() as sent:
+            optimizer.step()
+        found.append(len(sent))
+    return found
+
+
+def step_of_nothing(shape: tuple[int, ...], shard: int) -> tuple[str, str]:
+    """A parameter without entries."""
+    mesh = mesh_of((dist.get_world_size(),))
+    p = nn.Parameter(distribute_tensor(torch.zeros(shape), mesh, [Shard(shard)]))
+    optimizer = mm.ManifoldMuon([p], machine=ROWS)
+    p.grad = distribute_tensor(torch.zeros(shape), mesh, [Shard(shard)])
+    return error_of(optimizer.step)
+
+
+def state_of_one_process(geometry: mm.Geometry | None) -> tuple[str, str]:
+    """What is said of whole tensors that are loaded for a parameter in parts."""
+    w = mm.Stiefel().random(torch.Size((6, 4)))
+    p = nn.Parameter(w.clone())
+    alone = mm.ModularOptimizer([{"params": [p], "geometry": geometry}])
+    p.grad = torch.ones_like(w)
+    alone.step()
+    spread = nn.Parameter(distribute_tensor(w, mesh_of((dist.get_world_size(),)), [Shard(0)]))
+    optimizer = mm.ModularOptimizer([{"params": [spread], "geometry": geometry}])
+    return error_of(lambda: optimizer.load_state_dict(alone.state_dict()))
+
+
+def replicas_of_a_copy() -> bool:
+    """Whether a deep copy of an optimizer shares its work among the same ranks, and is not pickled without them."""
+    optimizer = mm.ManifoldMuon([nn.Parameter(torch.eye(3))], process_group=dist.group.WORLD)
+    kind, _ = error_of(lambda: pickle.dumps(optimizer))
+    return copy.deepcopy(optimizer)._replicas is optimizer._replicas and kind == "TypeError"
+
+
+def transposed_mesh(machine: Machine) -> float:
+    """Largest difference from one process on a mesh whose ranks are not numbered in row-major order."""
+    before = MESHES.get((2, 2))
+    MESHES[2, 2] = DeviceMesh("cpu", torch.arange(4).view(2, 2).mT, mesh_dim_names=("a", "b"))
+    try:
+        geometry = mm.Geometry(mm.Stiefel(), mm.Spectral())
+        shapes = [(8, 2), (7, 3), (5, 5), (3, 7)]
+        return equals_one_process(geometry, shapes, (2, 2), [Shard(0), Shard(1)], machine, {"lr": 0.05})[0]
+    finally:
+        MESHES.pop((2, 2))
+        if before is not None:
+            MESHES[2, 2] = before
+
+
 def step_until_killed(steps: int) -> tuple[str, str]:
     """Steps that a rank does not survive, at which some other process kills it."""
     geometry = mm.Geometry(mm.Stiefel(), mm.Spectral())
@@ -378,7 +457,7 @@ def model_equals_one_process(kind: str, machine: Machine, dtype: torch.dtype = t
     """How far each parameter of a wrapped model is from one process's after 20 steps, and the largest violation."""
     alone, model = Small().to(dtype), Small().to(dtype)
     mm.project_(groups_of(alone))
-    fit(alone, mm.ModularOptimizer(groups_of(alone), lr=0.05), range(20))
+    fit(alone, mm.ModularOptimizer(groups_of(alone)), range(20))
     wrapped, parts, part = parallelized(model, kind)
     mm.project_(groups_of(model))
     optimizer = optimizer_of(wrapped, kind, machine=machine)

@@ -219,11 +219,25 @@ def test_owners_that_receive_one_matrix_at_a_time(gang4: Gang, mesh: tuple, mach
 
 
 def test_the_rows_route_is_that_of_one_landing() -> None:
-    from modular_manifolds.lmo.stiefel_rows import steps_by_rows
+    from modular_manifolds.lmo.stiefel_rows import steps_by_rows, turns_at_once
     from modular_manifolds.lmo.table import landings
 
     assert landings.find(mm.Stiefel(), mm.Spectral()) is stiefel_spectral_landing
-    assert steps_by_rows(mm.Stiefel(), mm.Spectral(), 64, 16, 0.1, "exact")
-    assert not steps_by_rows(mm.Stiefel(), mm.Frobenius(), 64, 16, 0.1, "exact")
-    assert not steps_by_rows(mm.Stiefel(), mm.Spectral(), 30, 16, 0.1, "exact")
-    assert not steps_by_rows(mm.Stiefel(), mm.Spectral(), 64, 16, 2.0, "exact")
+    assert steps_by_rows(mm.Stiefel(), mm.Spectral(), 64, 16)
+    assert not steps_by_rows(mm.Stiefel(), mm.Frobenius(), 64, 16)
+    assert not steps_by_rows(mm.Stiefel(), mm.Spectral(), 30, 16)
+    assert turns_at_once(mm.Stiefel(), mm.Spectral(), 64, 16, 0.1, "exact")
+    assert not turns_at_once(mm.Stiefel(), mm.Spectral(), 64, 16, 2.0, "exact")
+
+
+@pytest.mark.parametrize(("shape", "shard"), [((0, 8, 2), 1), ((8, 0), 0)], ids=str)
+@pytest.mark.xdist_group("gang2")
+def test_parameters_without_entries(gang2: Gang, shape: tuple[int, ...], shard: int) -> None:
+    for kind, message in gang2.run(programs.step_of_nothing, shape, shard):
+        assert kind == "nothing", message
+
+
+@pytest.mark.parametrize("machine", [programs.OWNER, programs.ROWS], ids=["owner", "rows"])
+@pytest.mark.xdist_group("gang4")
+def test_mesh_that_numbers_ranks_in_its_own_order(gang4: Gang, machine: programs.Machine) -> None:
+    assert max(gang4.run(programs.transposed_mesh, machine)) <= TOLERANCE

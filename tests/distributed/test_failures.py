@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import modular_manifolds as mm
 from tests.distributed import programs
 from tests.distributed.gang import Failure, Gang
 
@@ -49,6 +50,23 @@ def test_weights_written_to_on_one_rank_are_refused_by_all(gang2: Gang) -> None:
     for kind, message in gang2.run(programs.written_to_between_steps):
         assert kind == "ValueError"
         assert "up.weight of shape (24, 8) is off its manifold" in message
+
+
+@pytest.mark.parametrize("which", ["own gradient", "own weight", "lr"])
+@pytest.mark.xdist_group("gang2")
+def test_what_one_rank_refuses_no_rank_waits_for(gang2: Gang, which: str) -> None:
+    for (kind, message), moved in gang2.run(programs.refused_by_one_rank, which):
+        assert kind == "ValueError"
+        assert ("lr" if which == "lr" else "own") in message
+        assert moved == 0
+
+
+@pytest.mark.parametrize("geometry", [None, mm.Geometry(mm.Stiefel(), mm.Spectral())], ids=["adamw", "stiefel"])
+@pytest.mark.xdist_group("gang2")
+def test_whole_states_are_not_loaded_for_parts(gang2: Gang, geometry: mm.Geometry | None) -> None:
+    for kind, message in gang2.run(programs.state_of_one_process, geometry):
+        assert kind == "ValueError"
+        assert "set_optimizer_state_dict" in message
 
 
 @pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])

@@ -26,3 +26,8 @@ def test_plans_and_certificates(gang4: Gang, kind: str) -> None:
         assert same_plan
         assert same_certificate
         assert off <= 1e-6
+
+
+@pytest.mark.xdist_group("gang2")
+def test_copies_share_work_among_the_same_ranks(gang2: Gang) -> None:
+    assert all(gang2.run(programs.replicas_of_a_copy))

@@ -30,6 +30,7 @@ KEYS = {
     "momentum",
     "steps",
     "curve",
+    "nproc",
 }
 
 

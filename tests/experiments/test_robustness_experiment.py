@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,20 @@ def test_runs_that_results_do_not_list_are_left_out(copy):
     rows = json.loads((copy / "results.json").read_text())
     (copy / "results.json").write_text(json.dumps([row for row in rows if row["seed"] == 0]))
     assert {trained.run.seed for trained in best_runs([copy])} == {0}
+
+
+def test_runs_of_before_several_processes_are_read(copy):
+    expected = [trained.run for trained in best_runs([copy])]
+    rows = json.loads((copy / "results.json").read_text())
+    for row in rows:
+        del row["nproc"]
+    (copy / "results.json").write_text(json.dumps(rows))
+    for path in copy.glob("runs/*/metrics.json"):
+        record = json.loads(path.read_text())
+        del record["settings"]["nproc"], record["result"]["nproc"]
+        digest = sha256(json.dumps(record["result"], sort_keys=True).encode()).hexdigest()
+        path.write_text(json.dumps({**record, "result_sha256": digest}))
+    assert [trained.run for trained in best_runs([copy])] == expected
 
 
 def damage_weights(folder):

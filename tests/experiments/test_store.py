@@ -1,4 +1,6 @@
 import json
+from dataclasses import asdict
+from hashlib import sha256
 
 import pytest
 import torch
@@ -47,10 +49,17 @@ def test_any_other_setting_is_another_run(store, trained, make_run):
         "batch_size": 8,
         "threads": 2,
         "versions": "other",
+        "nproc": 2,
     }
     assert set(changes) == set(vars(run))
     for name, value in changes.items():
         assert store.result(make_run(**{"epochs": 1, name: value})) is None, name
+
+
+def test_runs_from_before_several_processes_are_found_again(make_run):
+    settings = asdict(make_run())
+    del settings["nproc"]
+    assert make_run().key.endswith(sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12])
 
 
 def cut(path):

@@ -99,3 +99,26 @@ def test_groups_added_later_and_after_copying_have_the_same_geometry():
         assert [g["geometry"] for g in optimizer.param_groups] == [
             mm.Geometry(mm.Stiefel(2.0), mm.Spectral(), precision="fast")
         ] * 2
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("precision", ["exact", "balanced"])
+def test_gradients_and_momentum_are_not_worked_in(momentum, nesterov, precision):
+    """A step may work in the memory of what it makes itself, alone or in a batch, and of nothing else."""
+    torch.manual_seed(0)
+    for count in (1, 2):
+        for shape in [(8, 8), (160, 160), (300, 100), (100, 300)]:
+            params = [torch.nn.Parameter(mm.Stiefel().random(torch.Size(shape))) for _ in range(count)]
+            optimizer = mm.ManifoldMuon(params, 0.1, momentum, nesterov, precision=precision)
+            expected = [torch.zeros(shape) for _ in params]
+            for _ in range(2):
+                grads = [torch.randn(shape) for _ in params]
+                for p, g in zip(params, grads, strict=True):
+                    p.grad = g.clone()
+                optimizer.step()
+                expected = [momentum * e + (1 - momentum) * g for e, g in zip(expected, grads, strict=True)]
+                for p, g, e in zip(params, grads, expected, strict=True):
+                    assert torch.equal(p.grad, g)
+                    if momentum:
+                        assert torch.allclose(optimizer.state[p]["momentum"], e, atol=1e-6)

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from modular_manifolds.experiments.crew import CrewError
 from modular_manifolds.experiments.data import DataError
 from modular_manifolds.experiments.robustness_runs import RunsError
 
@@ -27,11 +28,11 @@ def conduct(console: Console, command: str, stopped: str = "nothing is lost. To 
         stopped: what is said of it then.
 
     Raises:
-        typer.Exit: in place of DataError, RunsError, OSError and KeyboardInterrupt.
+        typer.Exit: in place of CrewError, DataError, RunsError, OSError and KeyboardInterrupt.
     """
     try:
         yield
-    except (DataError, RunsError, OSError) as error:
+    except (CrewError, DataError, RunsError, OSError) as error:
         print_error(console, error)
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from time import monotonic, sleep
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
@@ -28,6 +29,8 @@ class Team:
         self.rank = self.ranks.index(dist.get_rank())
         """This process's place in the team."""
         self._group = group
+        # groups number their ranks in ascending order, whatever order a mesh has
+        self._order = sorted(range(len(self.ranks)), key=lambda place: dist.get_group_rank(group, self.ranks[place]))
         self._calls = 0
 
     @classmethod
@@ -51,6 +54,12 @@ class Team:
             _of_group[group] = cls(group, dist.get_process_group_ranks(group))
         return _of_group[group]
 
+    def __deepcopy__(self, _: dict[int, Any]) -> "Team":
+        return self
+
+    def __reduce__(self) -> str:
+        raise TypeError("a process group cannot be pickled; save the optimizer's state_dict() instead")
+
     @property
     def size(self) -> int:
         return len(self.ranks)
@@ -65,18 +74,26 @@ class Team:
         """Send so many numbers to each rank, and give back a function that waits for what the others send.
 
         Args:
-            send: flat, in the order of the ranks.
+            send: flat, in the order of the team's ranks, as is what comes.
             counts: how many of them go to each rank.
             expected: how many come from each.
         """
+        sorted_already = self._order == list(range(self.size))
+        if not sorted_already:
+            pieces = torch.split(send, list(counts))
+            send = torch.cat([pieces[place] for place in self._order])
+        leaving, coming = ([numbers[place] for place in self._order] for numbers in (counts, expected))
         receive = send.new_empty(sum(expected))
         with self._named(what):
-            work = dist.all_to_all_single(receive, send, list(expected), list(counts), group=self._group, async_op=True)
+            work = dist.all_to_all_single(receive, send, coming, leaving, group=self._group, async_op=True)
 
         def wait() -> Tensor:
             with self._named(what):
                 work.wait()
-            return receive
+            if sorted_already:
+                return receive
+            pieces = dict(zip(self._order, torch.split(receive, coming), strict=True))
+            return torch.cat([pieces[place] for place in range(self.size)])
 
         return wait
 
@@ -85,7 +102,8 @@ class Team:
         found: list[Any] = [None] * self.size
         with self._named(what):
             dist.all_gather_object(found, mine, group=self._group)
-        return found
+        by_place = dict(zip(self._order, found, strict=True))
+        return [by_place[place] for place in range(self.size)]
 
     def _named(self, what: str) -> "_Named":
         self._calls += 1

@@ -4,12 +4,14 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from torch.distributed import ProcessGroup
 
+from modular_manifolds.experiments.crew import Crew
 from modular_manifolds.experiments.data import DataName, Dataset
 from modular_manifolds.experiments.display import Display
 from modular_manifolds.experiments.files import write_atomically
@@ -24,7 +26,10 @@ from modular_manifolds.experiments.training import Training
 
 @dataclass(frozen=True)
 class Comparison:
-    """What to compare, and where to write it. `lrs` None stands for every method's own grid."""
+    """What to compare, and where to write it. `lrs` None stands for every method's own grid.
+
+    `nproc` processes train every run together, each with `threads` threads.
+    """
 
     data: DataName
     data_dir: Path | None
@@ -37,6 +42,7 @@ class Comparison:
     widths: tuple[int, ...]
     threads: int
     out: Path
+    nproc: int = field(default=1, kw_only=True)
 
     def runs(self, data: Dataset) -> list[Run]:
         """The grid. Seeds are outermost: a comparison cut short has seen every method."""
@@ -55,6 +61,7 @@ class Comparison:
                 batch_size=self.batch_size,
                 threads=self.threads,
                 versions=versions(),
+                nproc=self.nproc,
             )
             for seed in range(self.seeds)
             for name in self.methods
@@ -66,9 +73,9 @@ class Comparison:
         """What the names of the methods stand for."""
         return METHODS
 
-    def training(self, run: Run, data: Dataset) -> Training:
-        """A run of the grid, at its start."""
-        return Training(run, data)
+    def training(self, run: Run, data: Dataset, group: ProcessGroup | None = None) -> Training:
+        """A run of the grid, at its start; of several processes, this one's part in it."""
+        return Training(run, data, group=group)
 
     @property
     def results_path(self) -> Path:
@@ -88,6 +95,7 @@ class Comparison:
             "momentum": self.momentum,
             "widths": ",".join(map(str, self.widths)),
             "threads": self.threads,
+            "nproc": self.nproc if self.nproc > 1 else None,
             "out": self.out,
         }
         return command_line("compare", options)
@@ -115,25 +123,29 @@ def versions() -> str:
 
 
 def train_all(comparison: Comparison, data: Dataset, display: Display) -> Finished:
-    """Finish every run of the grid, reading those that were finished before; keep results.json up to date."""
+    """Finish every run of the grid, reading those that were finished before; keep results.json up to date.
+
+    Raises:
+        CrewError: one of several processes has failed or died.
+    """
     store = RunStore(comparison.out / "runs")
     runs = comparison.runs(data)
     results = {run: result for run in runs if (result := store.result(run)) is not None}
     _write_results(comparison.results_path, runs, results)
     display.begin(len(runs), list(results.values()))
-    with torch_threads(comparison.threads):
-        for run in runs:
-            if run not in results:
-                log_folder = comparison.out / "tensorboard" / run.key
-                results[run] = _train(comparison.training(run, data), run, store, log_folder, display)
-                _write_results(comparison.results_path, runs, results)
+    missing = [run for run in runs if run not in results]
+    with (
+        torch_threads(comparison.threads),
+        Crew(comparison.nproc if missing else 1, comparison.threads, data, comparison.training) as crew,
+    ):
+        for run in missing:
+            training = crew.begin(run, store.checkpoint(run))
+            results[run] = _train(training, run, store, comparison.out / "tensorboard" / run.key, display)
+            _write_results(comparison.results_path, runs, results)
     return Finished(comparison, data, store, {run: results[run] for run in runs})
 
 
 def _train(training: Training, run: Run, store: RunStore, log_folder: Path, display: Display) -> Result:
-    checkpoint = store.checkpoint(run)
-    if checkpoint is not None:
-        training.load_state_dict(checkpoint)
     display.run_started(run, training.epochs_done, training.steps_per_epoch)
     with TensorBoardLog(log_folder, training.curve) as log:
         while not training.finished:

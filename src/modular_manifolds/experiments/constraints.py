@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import torch
 from torch import nn
+from torch.distributed import ProcessGroup
 from torch.optim import Optimizer
 
 import modular_manifolds as mm
@@ -67,9 +68,9 @@ class Projected(Method):
         """Put the weights on the manifold."""
         project(model)
 
-    def build(self, model: nn.Module, lr: float, momentum: float) -> Optimizer:
+    def build(self, model: nn.Module, lr: float, momentum: float, group: ProcessGroup | None = None) -> Optimizer:
         """The optimizer, whose step ends on the manifold."""
-        optimizer = super().build(model, lr, momentum)
+        optimizer = super().build(model, lr, momentum, group)
         optimizer.register_step_post_hook(lambda *_: project(model))
         return optimizer
 

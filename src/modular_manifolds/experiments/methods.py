@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed import ProcessGroup
 from torch.optim import Optimizer
 
 import modular_manifolds as mm
@@ -47,8 +48,11 @@ class Method:
                 for weight in model.parameters():
                     weight.copy_(self.geometry(*weight.shape).manifold.project(weight))
 
-    def build(self, model: nn.Module, lr: float, momentum: float) -> Optimizer:
-        """The optimizer of every weight of `model`, which must be where `place` puts it."""
+    def build(self, model: nn.Module, lr: float, momentum: float, group: ProcessGroup | None = None) -> Optimizer:
+        """The optimizer of every weight of `model`, which must be where `place` puts it.
+
+        Ranks of `group` hold the same weights: on a manifold each solves its share of them, others step all of them.
+        """
         if self.geometry is None:
             assert self.optimizer is not None
             return self.optimizer(model.parameters(), lr=lr)
@@ -56,7 +60,7 @@ class Method:
             {"params": [(name, weight)], "geometry": self.geometry(*weight.shape)}
             for name, weight in model.named_parameters()
         ]
-        return mm.ModularOptimizer(groups, lr=lr, momentum=momentum, nesterov=momentum > 0)
+        return mm.ModularOptimizer(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, process_group=group)
 
     def _shipped_defaults(self) -> Mapping[str, Any]:
         assert self.optimizer is not None

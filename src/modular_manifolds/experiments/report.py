@@ -85,5 +85,11 @@ def _settings(comparison: Comparison, data: Dataset) -> list[tuple[str, str]]:
         ("seeds", str(comparison.seeds)),
         ("software", f"{versions()}, Python {platform.python_version()}"),
         ("system", f"{platform.system()} {platform.machine()}"),
-        ("threads", str(comparison.threads)),
+        ("threads", _threads(comparison)),
     ]
+
+
+def _threads(comparison: Comparison) -> str:
+    if comparison.nproc == 1:
+        return str(comparison.threads)
+    return f"{comparison.threads} in each of {comparison.nproc} processes, which share every batch"

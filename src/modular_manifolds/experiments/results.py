@@ -37,8 +37,8 @@ class Result:
     """One finished run. Losses and accuracies are those of the last epoch of `curve`.
 
     `seconds` is time spent training, without evaluation; `optimizer_seconds`, the part of it inside
-    `optimizer.step()`; `momentum`, the one in force; `violation`, the largest of the layers'. A number that
-    is not finite (the run diverged) is nan here and null in JSON.
+    `optimizer.step()`; `momentum`, the one in force; `violation`, the largest of the layers'; `nproc`, the
+    processes that shared every batch. A number that is not finite (the run diverged) is nan here and null in JSON.
     """
 
     method: str
@@ -58,6 +58,7 @@ class Result:
     momentum: float
     steps: int
     curve: tuple[Epoch, ...]
+    nproc: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """The row of results.json: plain JSON values only."""

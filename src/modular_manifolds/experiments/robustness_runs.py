@@ -60,7 +60,8 @@ def _finished(folder: Path) -> Iterator[tuple[Run, tuple[Result, RunStore]]]:
     path = folder / "results.json"
     try:
         rows = json.loads(path.read_bytes())
-        wanted = {_name(row["method"], row["lr"], row["seed"]): row for row in rows}
+        # rows from before there was a choice say nothing of processes
+        wanted = {_name(row["method"], row["lr"], row["seed"]): {"nproc": 1, **row} for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunsError(f"{path} is no list of finished runs ({error}). Name a folder that compare wrote.") from error
     if not wanted:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from torch.distributed import ProcessGroup
+
 from modular_manifolds.experiments.comparison import Comparison, Finished, command_line
 from modular_manifolds.experiments.constraints import Raw, Start, constraints
 from modular_manifolds.experiments.data import Dataset
@@ -27,8 +29,10 @@ class Softening(Comparison):
         """The constraints by name."""
         return constraints(self.optimizer, self.kappas, self.start)
 
-    def training(self, run: Run, data: Dataset) -> TracedTraining:
+    def training(self, run: Run, data: Dataset, group: ProcessGroup | None = None) -> TracedTraining:
         """A run of the grid, at its start."""
+        if group is not None:
+            raise ValueError("a trace records the loss of whole batches, which no process of several sees; use nproc=1")
         return TracedTraining(run, data, self.table[run.method])
 
     def command(self) -> str:

@@ -65,11 +65,11 @@ class TracedTraining(Training):
     def _used(self) -> list[Tensor]:
         return [layer.weight for layer in self._model.layers]  # type: ignore[misc]
 
-    def _step(self, inputs: Tensor, labels: Tensor, lr: float) -> None:
+    def _step(self, inputs: Tensor, labels: Tensor, lr: float, batch_size: int) -> None:
         spectra = [singular_values(w.detach()) for w in self._model.parameters()]
         with parametrize.cached():  # the network then uses the very weights that are looked at
             turn = self._cosines("turn", [w.detach().clone() for w in self._used()])
-            super()._step(inputs, labels, lr)
+            super()._step(inputs, labels, lr, batch_size)
         distance = torch.stack([torch.linalg.vector_norm(sigma - 1) for sigma in spectra])
         row = [self.loss.reshape(1), distance, turn, self._cosines("swing", spectra)]
         self._rows.append(torch.cat([part.float() for part in row]))

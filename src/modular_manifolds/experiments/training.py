@@ -1,5 +1,6 @@
 """Training of one run, epoch by epoch, so that it can stop after any of them and carry on bit for bit."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from time import perf_counter
@@ -8,7 +9,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.distributed import ProcessGroup
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
 from modular_manifolds.experiments.data import Dataset, Split
 from modular_manifolds.experiments.methods import METHODS, Method
@@ -26,19 +29,27 @@ class Training:
 
     All methods of one seed start from the same weights (up to their projection) and see the same batches. The run's
     method is looked up in METHODS unless given.
+
+    The ranks of a `group` train it together: each takes its part of every batch, and gradients are averaged by
+    DistributedDataParallel, which suits a network that every process holds easily. The first rank evaluates; the
+    curves of the others are nan.
     """
 
-    def __init__(self, run: Run, data: Dataset, method: Method | None = None) -> None:
+    def __init__(
+        self, run: Run, data: Dataset, method: Method | None = None, group: ProcessGroup | None = None
+    ) -> None:
         method = method or METHODS[run.method]
         self._run = run
         self._data = data
         self._model = MLP(data.features, run.widths, data.classes, seed=run.seed)
         method.place(self._model)
-        self._optimizer = method.build(self._model, run.lr, run.momentum)
+        self._parts, self._part = (1, 0) if group is None else (group.size(), group.rank())
+        self._network = self._model if group is None else self._replica(group)
+        self._optimizer = method.build(self._model, run.lr, run.momentum, group)
         self._seconds = 0.0
         self._optimizer_seconds = 0.0
         self.loss = torch.zeros(())
-        """Of the last batch, before its step."""
+        """Of the last batch, before its step; of several ranks, this one's share of it times their number."""
         self.curve = [self._evaluate(0)]
 
     @property
@@ -63,7 +74,9 @@ class Training:
         steps = self._run.epochs * self.steps_per_epoch
         for index, batch in enumerate(torch.split(self._shuffled(), self._run.batch_size)):
             step = self.epochs_done * self.steps_per_epoch + index
-            self._step(train.inputs[batch], train.labels[batch], self._run.lr * (1 - step / steps))
+            part = batch.tensor_split(self._parts)[self._part] if self._parts > 1 else batch
+            lr = self._run.lr * (1 - step / steps)
+            self._step(train.inputs[part], train.labels[part], lr, len(batch))
             on_step()
         self._seconds += perf_counter() - begin
         self.curve.append(self._evaluate(self.epochs_done + 1))
@@ -97,6 +110,7 @@ class Training:
             momentum=self._run.momentum,
             steps=self._run.epochs * self.steps_per_epoch,
             curve=tuple(self.curve),
+            nproc=self._run.nproc,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -117,23 +131,39 @@ class Training:
         self._optimizer_seconds = state["optimizer_seconds"]
         self.curve = [Epoch(**epoch) for epoch in state["curve"]]
 
+    def _replica(self, group: ProcessGroup) -> DistributedDataParallel:
+        network = DistributedDataParallel(self._model, process_group=group)
+        # It orders the gradients anew after its first pass, and so the sums of three ranks or more: before the first
+        # step, then, that a run which carries on adds up as one that was never stopped.
+        network(self._data.train.inputs[:1]).sum().backward()
+        self._model.zero_grad()
+        return network
+
     def _shuffled(self) -> Tensor:
         # A fresh generator an epoch: the order needs no state to be saved.
         generator = torch.Generator().manual_seed(self._run.seed * _EPOCHS_PER_SEED + self.epochs_done)
         return torch.randperm(len(self._data.train), generator=generator)
 
-    def _step(self, inputs: Tensor, labels: Tensor, lr: float) -> None:
+    def _step(self, inputs: Tensor, labels: Tensor, lr: float, batch_size: int) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         self._optimizer.zero_grad()
-        loss = functional.cross_entropy(self._model(inputs), labels)
+        loss = self._loss(self._network(inputs), labels, batch_size)
         loss.backward()  # type: ignore[no-untyped-call]
         self.loss = loss.detach()
         begin = perf_counter()
         self._optimizer.step()
         self._optimizer_seconds += perf_counter() - begin
 
+    def _loss(self, logits: Tensor, labels: Tensor, batch_size: int) -> Tensor:
+        if self._parts == 1:
+            return functional.cross_entropy(logits, labels)
+        # the mean over the ranks must be that over the batch, of which parts may differ in size, or be empty
+        return functional.cross_entropy(logits, labels, reduction="sum") * (self._parts / batch_size)
+
     def _evaluate(self, epoch: int) -> Epoch:
+        if self._part > 0:
+            return Epoch(epoch, math.nan, math.nan, math.nan, math.nan)
         train_loss, train_accuracy = evaluate(self._model, self._data.train)
         test_loss, test_accuracy = evaluate(self._model, self._data.test)
         return Epoch(epoch, train_loss, test_loss, train_accuracy, test_accuracy)

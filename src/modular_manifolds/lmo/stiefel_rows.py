@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg import GAP, Precision, length, product, rounding, symmetric_product
+from modular_manifolds.linalg import GAP, Precision, length, product, readable, rounding, symmetric_product
 from modular_manifolds.lmo.span import Grams, Products
 from modular_manifolds.lmo.stiefel_spectral import angle, omega_of, rotation, stiefel_spectral_landing
 from modular_manifolds.lmo.table import landings
@@ -21,10 +21,13 @@ SETTLED = 4.0
 """Times the resolution of w, below which columns need not be looked at."""
 
 
-def steps_by_rows(manifold: Manifold, norm: Norm, m: int, n: int, lr: float | Tensor, precision: Precision) -> bool:
-    """Whether a step of m x n float32 weights can be taken from sums over the longer axis."""
-    if landings.find(manifold, norm) is not stiefel_spectral_landing or max(m, n) <= 2 * min(m, n):
-        return False
+def steps_by_rows(manifold: Manifold, norm: Norm, m: int, n: int) -> bool:
+    """Whether steps of m x n float32 weights can be taken from sums over the longer axis, if they are not too long."""
+    return landings.find(manifold, norm) is stiefel_spectral_landing and max(m, n) > 2 * min(m, n)
+
+
+def turns_at_once(manifold: Manifold, norm: Norm, m: int, n: int, lr: float | Tensor, precision: Precision) -> bool:
+    """Whether a step of this length is not too long."""
     if isinstance(lr, Tensor) and lr.device.type != "cpu":
         return precision != "exact"  # whether Grams are exact is not read on accelerators
     assert isinstance(manifold, Stiefel)
@@ -96,6 +99,8 @@ def moved_rows(
     change = rotation(grams, omega, sine, versine, 1).to(w.dtype)
     polish = 0.375 * (off @ off) - 0.5 * off
     new = grams.act(change, onto=w, scale=manifold.radius, also=polish)
+    if not readable(new):
+        return new, True  # the next step will take out what this one leaves
     # the columns of b L^-T are orthonormal up to the rounding of g^T g, as L^-1 amplifies it
     noise = torch.finfo(dtype).eps * size**2 * grams.inverse_size**2 * sine**2
     return new, bool((noise <= SETTLED * torch.finfo(w.dtype).eps).all())

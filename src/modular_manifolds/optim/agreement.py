@@ -29,7 +29,9 @@ def check_agreement(
         if spread is not None:
             entry = f"{name} of shape {spread.layout.shape}, {p.dtype}, placed {spread.layout.placements}"
             teams.setdefault(spread.team, []).append(entry)
-    own = {name: repr(value) for name, value in settings.items() if name not in ("params", "param_names")}
+    # a tensor by its value: its device differs from rank to rank
+    plain = {name: value.tolist() if isinstance(value, Tensor) else value for name, value in settings.items()}
+    own = {name: repr(value) for name, value in plain.items() if name not in ("params", "param_names")}
     for team, entries in teams.items():
         answers = team.everyone((entries, own), f"a new group with {entries[0]}")
         first, first_own = answers[0]

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from modular_manifolds.distributed import LocalState, Spread, Team, local
-from modular_manifolds.linalg import working_dtype
 from modular_manifolds.optim.descent import average
 
 
@@ -55,50 +54,75 @@ def averaged(job: Job) -> Averaged:
     return Averaged(job, grad)
 
 
-def agreed(jobs: Sequence[Job], to_add: Callable[[Job], Tensor | None]) -> list[Job]:
+def agreed(jobs: Sequence[Job], to_add: Callable[[Job], Tensor | None], refusal: Exception | None = None) -> list[Job]:
     """Those of the jobs that are to be done: the same on all ranks, by one all-reduce for each team.
 
     A parameter is stepped if any rank has a gradient for it; of a sharded one, missing parts of the gradient are zero.
 
     Args:
         jobs: of all parameters, in the same order on all ranks.
-        to_add: numbers of a job, in float64, to be added up over the ranks.
+        to_add: numbers of a job, in float64, to be added up over the ranks; as many whatever the learning rate.
+        refusal: why this rank will not step, for reasons of its own. It raises that, and all that share a team with it
+            hear of it, instead of waiting for it.
 
     Raises:
         TypeError: a gradient is sparse.
-        ValueError: a gradient is not finite on some rank, and that is not to be skipped; or some copies of a parameter
-            have a gradient, and others have none. All ranks raise the same error, which names those at fault.
+        ValueError: a gradient is not finite on some rank, and that is not to be skipped; some copies of a parameter
+            have a gradient, and others have none; ranks differ in a learning rate; or another rank refuses. All ranks
+            of a team raise the same error, which names those at fault.
     """
     teams: dict[Team, list[Job]] = {}
     for job in jobs:
         if job.p.grad is not None and job.p.grad.layout != torch.strided:
             raise TypeError(f"the gradient of {job.name} is sparse ({job.p.grad.layout}); make it dense")
         teams.setdefault(job.spread.team, []).append(job)
+    bad = {id(job): found for job, found in zip(jobs, _nonfinite(jobs), strict=True)}
+    infinite = [job.name for job in jobs if bad[id(job)] and job.group["nonfinite"] == "raise"]
+    mine = str(refusal) if refusal else f"the gradient of {infinite[0]} has a NaN or an Inf" if infinite else ""
     done: list[Job] = []
     faults: list[str] = []
     for team, members in teams.items():
-        found, wrong = _agreed(team, members, to_add)
+        found, wrong = _agreed(team, members, [bad[id(job)] for job in members], mine, to_add)
         done += found
         faults += wrong
+    if refusal:
+        raise refusal
     if faults:
-        raise ValueError(
-            "; ".join(faults) + ". Nothing has been changed. To skip parameters whose gradient is not finite pass "
-            "nonfinite='skip'"
+        cure = (
+            ". To skip parameters whose gradient is not finite pass nonfinite='skip'"
+            if any("NaN" in fault for fault in faults)
+            else ""
         )
+        raise ValueError(f"{'; '.join(faults)}. Nothing has been changed{cure}")
     order = {id(job): i for i, job in enumerate(jobs)}
     return sorted(done, key=lambda job: order[id(job)])
 
 
-def _agreed(team: Team, jobs: list[Job], to_add: Callable[[Job], Tensor | None]) -> tuple[list[Job], list[str]]:
-    """The jobs to be done, and what is wrong with others."""
+def _agreed(
+    team: Team, jobs: list[Job], bad: list[bool], refusal: str, to_add: Callable[[Job], Tensor | None]
+) -> tuple[list[Job], list[str]]:
+    """The jobs to be done, and what is wrong with others.
+
+    Args:
+        bad: whether this rank's part of each job's gradient is not finite.
+        refusal: why this rank will raise an error in any case; empty if it will not.
+    """
     extra = [to_add(job) for job in jobs]
     present = [job.p.grad is not None for job in jobs]
-    bad = _nonfinite(jobs)
     trained = [job.p.requires_grad for job in jobs]
     flags = torch.tensor([present, bad, [job.touched for job in jobs], trained], dtype=torch.float64).T.flatten()
     device = jobs[0].weight.device
-    vector = torch.cat([flags.to(device), *(numbers.flatten() for numbers in extra if numbers is not None)])
+    groups = list({id(job.group): job.group for job in jobs}.values())
+    rates = torch.stack(
+        [torch.as_tensor(g["lr"] * g["budget"], dtype=torch.float64).reshape(()).to(device) for g in groups]
+    )
+    own = torch.cat([rates, rates.square(), rates.new_tensor([bool(refusal)])])
+    vector = torch.cat([own, flags.to(device), *(numbers.flatten() for numbers in extra if numbers is not None)])
     totals = iter(team.total(vector, f"the gradients of {jobs[0].name} and {len(jobs) - 1} others").tolist())
+    sums, squares = ([next(totals) for _ in groups] for _ in range(2))
+    # by the variance, of which all ranks think the same
+    differ = any(team.size * square - total**2 > 1e-12 * square for total, square in zip(sums, squares, strict=True))
+    refused = next(totals) > 0
     done, faulty = [], []
     seen = [[next(totals) for _ in range(4)] for _ in jobs]
     for job, numbers, (gradients, nonfinite, touched, trained_by) in zip(jobs, extra, seen, strict=True):
@@ -109,12 +133,17 @@ def _agreed(team: Team, jobs: list[Job], to_add: Callable[[Job], Tensor | None])
             faulty.append(job)
         elif gradients and not nonfinite:
             done.append(job)
-    if not faulty:
+    if not (faulty or refused or differ):
         return done, []
     # who is at fault is asked only when it is known that someone is
     mine = [[present[i], bad[i]] for i, job in enumerate(jobs) if job in faulty]
-    answers = team.everyone(mine, "the ranks at fault")
-    faults = []
+    found = team.everyone((mine, refusal, rates.tolist()), "the ranks at fault")
+    answers = [answer for answer, *_ in found]
+    refusals = [f"rank {rank} refuses: {why}" for rank, (_, why, _) in zip(team.ranks, found, strict=True) if why]
+    faults = [] if faulty else refusals
+    if differ:
+        lengths = [f"{values} on rank {rank}" for rank, (*_, values) in zip(team.ranks, found, strict=True)]
+        faults.append(f"ranks differ in lr * budget of the groups with {jobs[0].name} and others: {', '.join(lengths)}")
     for k, job in enumerate(faulty):
         infinite = [rank for rank, answer in zip(team.ranks, answers, strict=True) if answer[k][1]]
         missing = [rank for rank, answer in zip(team.ranks, answers, strict=True) if not answer[k][0]]
@@ -126,7 +155,7 @@ def _agreed(team: Team, jobs: list[Job], to_add: Callable[[Job], Tensor | None])
     return done, faults
 
 
-def _nonfinite(jobs: list[Job]) -> list[bool]:
+def _nonfinite(jobs: Sequence[Job]) -> list[bool]:
     grads = [None if job.p.grad is None else local(job.p.grad) for job in jobs]
     ends = [torch.stack(torch.aminmax(g)).double() for g in grads if g is not None and g.numel()]
     values = iter(torch.stack(ends).tolist() if ends else [])
@@ -135,9 +164,3 @@ def _nonfinite(jobs: list[Job]) -> list[bool]:
 
 def _ranks(ranks: list[int]) -> str:
     return f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))}"
-
-
-def working_part(p: Tensor) -> Tensor:
-    """This rank's part of a parameter in the dtype to step it in; the part itself where that is its own."""
-    part = local(p.detach())
-    return part.to(working_dtype(part.dtype))

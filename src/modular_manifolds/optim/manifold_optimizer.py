@@ -5,6 +5,7 @@ from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from modular_manifolds.distributed import Item, LocalState, Spread, Team, added_up, local, spread_of
@@ -81,6 +82,10 @@ class ManifoldOptimizer(Optimizer):
             "ModularOptimizer"
         )
 
+    def choices(self) -> dict[str, Any]:
+        """What else ranks must agree on, beside the settings of groups."""
+        return {}
+
     def with_defaults(self, group: dict[str, Any]) -> dict[str, Any]:
         """The group with every setting that it does not bring."""
         return {**self.defaults, **group}
@@ -107,7 +112,7 @@ class ManifoldOptimizer(Optimizer):
             spread = spreads[p]
             if spread is not None:
                 self.check_spread(name, spread)
-        check_agreement(self.described(group), named, spreads)
+        check_agreement({**self.described(group), **self.choices()}, named, spreads)
         manifold = manifold_of(group)
         if manifold is not None:
             check_on_manifold(named, manifold, kernel_axes_of(group))
@@ -144,10 +149,16 @@ class ManifoldOptimizer(Optimizer):
                 (group, [(name, p) for name, p in named if p.grad is not None and self._spread(name, p) is None])
             )
             jobs += [self._job(group, name, p, spread) for name, p in named if (spread := self._spread(name, p))]
-        everyone, jobs = jobs, agreed(jobs, self.prepare_sharded)
-        work = [(group, with_finite_gradients(group["nonfinite"], named)) for group, named in work]
-        for group, named in work:
-            self._check_untouched(group, [(name, p) for name, p in named if self._versions.get(p) != p._version])
+        refusal: Exception | None = None
+        try:
+            work = [(group, with_finite_gradients(group["nonfinite"], named)) for group, named in work]
+            for group, named in work:
+                self._check_untouched(group, [(name, p) for name, p in named if self._versions.get(p) != p._version])
+        except (TypeError, ValueError) as error:
+            if not jobs:
+                raise
+            refusal = error  # others would wait for this rank if it left without a word
+        everyone, jobs = jobs, agreed(jobs, self.prepare_sharded, refusal)
         trained = [job for job in everyone if job.trained]
         self._check_jobs(trained)
         for job in trained:
@@ -180,6 +191,8 @@ class ManifoldOptimizer(Optimizer):
             if missing and manifold_of(group) is not None:
                 masters = [(job.name, self.state[job.p]["master"]) for job in missing]
                 project_([{**group, "params": masters, "param_names": None}])
+        for job in jobs:  # also of those that have no gradient now, so as not to look at them in every step
+            self._versions[job.p] = local(job.p)._version
 
     def _update_jobs(self, jobs: list[Job]) -> None:
         if jobs:
@@ -247,8 +260,8 @@ class ManifoldOptimizer(Optimizer):
 
         Raises:
             ValueError: the groups differ in number or size, one lacks a setting that this optimizer would have saved
-                (the state is another optimizer's), or a geometry's type is not defined in this process. Nothing has
-                been changed then.
+                (the state is another optimizer's), a tensor lies on other ranks than its parameter, or a
+                geometry's type is not defined in this process. Nothing has been changed then.
         """
         loaded: dict[str, Any] = {}
 
@@ -258,6 +271,7 @@ class ManifoldOptimizer(Optimizer):
                     if setting not in group:
                         raise ValueError(f"group {i} of this state has no '{setting}': another optimizer saved it")
             groups = [self.with_defaults(self.rebuilt(group)) for group in state_dict["param_groups"]]
+            self._check_parts(state_dict)
             loaded.update({**state_dict, "param_groups": groups})
             return loaded
 
@@ -274,6 +288,22 @@ class ManifoldOptimizer(Optimizer):
                     if isinstance(value, Tensor):
                         own = value.detach().clone()
                         self.state[p][name] = own if name == "step" else own.to(p.device, working_dtype(p.dtype))
+
+    def _check_parts(self, state_dict: dict[str, Any]) -> None:
+        """Raise ValueError for a saved state that does not lie on the ranks as its parameter does."""
+        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=False):
+            for (name, p), key in zip(named_parameters(group, "params"), saved["params"], strict=False):
+                for entry, value in state_dict["state"].get(key, {}).items():
+                    if isinstance(value, Tensor) and value.shape == p.shape and entry != "step":
+                        here, there = (local(x).shape for x in (p, value))
+                        if here != there or isinstance(p, DTensor) != isinstance(value, DTensor):
+                            raise ValueError(
+                                f"'{entry}' of {name} does not lie on the ranks as the parameter does: load it with "
+                                "torch.distributed.checkpoint, as by set_optimizer_state_dict"
+                            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_replicas": self._replicas}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

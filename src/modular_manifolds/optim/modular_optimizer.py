@@ -157,6 +157,9 @@ class ModularOptimizer(ManifoldOptimizer):
             self.update_(group, [job.weight for job in own], [job.grad for job in own], [job.state for job in own])
         descend_sharded_([job for job in jobs if not is_local(job)], self._machine)
 
+    def choices(self) -> dict[str, Any]:
+        return {"machine": self._machine}
+
     def with_defaults(self, group: dict[str, Any]) -> dict[str, Any]:
         for_adamw = self._adamw if group.get("geometry", ...) is None else {}
         return {**self.defaults, **for_adamw, **group}

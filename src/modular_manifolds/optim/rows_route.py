@@ -12,7 +12,7 @@ from torch import Tensor
 
 from modular_manifolds.distributed import described
 from modular_manifolds.linalg import newton_schulz_polish, product
-from modular_manifolds.lmo.stiefel_rows import Sums, moved_rows, steps_by_rows
+from modular_manifolds.lmo.stiefel_rows import Sums, moved_rows, steps_by_rows, turns_at_once
 from modular_manifolds.optim.batches import LARGEST
 from modular_manifolds.optim.jobs import Averaged, Job, averaged
 
@@ -21,16 +21,28 @@ MOST_POLISHES = 3
 
 
 def fits_rows(job: Job) -> bool:
-    """Whether a job can take this route: a float32 step of Stiefel x spectral, cut along the longer axis alone."""
+    """Whether a job can take this route, at whatever learning rate.
+
+    That is so for float32 steps of Stiefel x spectral, cut along the longer axis alone.
+    """
     layout, group, geometry = job.spread.layout, job.group, job.group["geometry"]
     if geometry is None or geometry.solver is not None or geometry.kernel_axes or len(layout.shape) < 2:
+        return False
+    if 0 in layout.shape:
         return False
     if job.weight.dtype != torch.float32 or group["momentum_on"] != "gradient" or group["weight_decay"]:
         return False
     m, n = layout.shape[-2:]
     if layout.sharded != (len(layout.shape) - (2 if m > n else 1),):
         return False
-    return steps_by_rows(geometry.manifold, geometry.norm, m, n, group["lr"] * group["budget"], geometry.precision)
+    return steps_by_rows(geometry.manifold, geometry.norm, m, n)
+
+
+def steps_at_once(job: Job) -> bool:
+    """Whether the step of a job that fits is short enough: asked when ranks have agreed upon its length."""
+    lr, geometry = job.group["lr"] * job.group["budget"], job.group["geometry"]
+    m, n = job.spread.layout.shape[-2:]
+    return turns_at_once(geometry.manifold, geometry.norm, m, n, lr, geometry.precision)
 
 
 def sum_dtypes(job: Job) -> tuple[torch.dtype, ...]:
@@ -44,11 +56,10 @@ def sum_dtypes(job: Job) -> tuple[torch.dtype, ...]:
 
 def to_add(job: Job) -> Float[Tensor, "k"]:
     """What this route needs to know beforehand, of all ranks: a bound on |average|, and the diagonals of w^T w."""
-    entries = [x for x in (job.grad, job.state.get("momentum")) if x is not None and x.numel()]
-    largest = max((float(x.abs().max()) for x in entries), default=0.0)
     squares = torch.linalg.vector_norm(_tall(job.weight, job), dim=-2, dtype=torch.float64).square()
-    size = torch.tensor([largest], dtype=torch.float64, device=squares.device)
-    return torch.cat([size, squares.flatten() / job.spread.layout.held])
+    entries = [x.abs().amax().double() for x in (job.grad, job.state.get("momentum")) if x is not None and x.numel()]
+    largest = torch.stack(entries).amax() if entries else squares.new_zeros(())
+    return torch.cat([largest.reshape(1), squares.flatten() / job.spread.layout.held])
 
 
 def step_rows_(jobs: list[Job]) -> list[Averaged]:

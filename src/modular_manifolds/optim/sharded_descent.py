@@ -43,9 +43,11 @@ def descend_sharded_(jobs: Sequence[Job], machine: Machine | None = None) -> Non
         machine: what routes are chosen by; by default what is usual for the parameters' device.
     """
     shapes: dict[Any, list[Job]] = defaultdict(list)
-    at_owners: list[Job | Averaged] = [job for job in jobs if not job.sums]
+    at_owners: list[Job | Averaged] = []
     for job in jobs:
-        if job.sums:
+        if not (job.sums and rows_route.steps_at_once(job)):
+            at_owners.append(job)
+        else:
             shapes[job.spread, rows_route.sum_dtypes(job)].append(job)
     for (spread, dtypes), same in shapes.items():
         *batch, m, n = spread.layout.shape
