@@ -85,7 +85,7 @@ def test_exp_stays_on_the_manifold(manifold, shape, size):
 @every_exp
 def test_exp_of_zero_stays(manifold, shape):
     x = point(manifold, shape)
-    assert close(manifold.exp(x, torch.zeros_like(x)), x, manifold, 3e-15)
+    assert close(manifold.exp(x, torch.zeros_like(x)), x, manifold, 1e-14)  # eigh rounds differently from CPU to CPU
 
 
 @every_exp
