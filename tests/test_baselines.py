@@ -98,8 +98,8 @@ def test_one_step_is_neither_tangent_nor_optimal_for_tall() -> None:
 def test_attained_fractions(gradient: Callable[..., Tensor], expected: list[tuple[float, ...]]) -> None:
     """An earlier, independent implementation measured these on other draws of the same kinds of gradient.
 
-    Draws differ by about 0.02. Low-rank gradients leave more to chance: ADMM thresholds X near its zeros, and dual ascent
-    takes the sign of rounding on a null space, which differs from CPU to CPU (0.908 and 0.938 on two of them).
+    Draws differ by about 0.02. Low-rank gradients leave more to chance: ADMM thresholds X near its zeros, and dual
+    ascent takes the sign of rounding on a null space, which differs from CPU to CPU (0.908 and 0.938 on two of them).
     """
     solvers = (OneStep(), FixedPoint(), DualAscent(), ADMM())
     for (m, n), row in zip([(128, 64), (256, 64), (96, 64)], expected, strict=True):

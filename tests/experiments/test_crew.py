@@ -39,8 +39,21 @@ def interrupt():
     raise KeyboardInterrupt
 
 
+def mates():
+    """The processes of a crew, beside those that other tests share."""
+    return [process for process in multiprocessing.active_children() if process not in SHARED]
+
+
+SHARED: list = []
+
+
+@pytest.fixture(autouse=True)
+def shared_processes():
+    SHARED[:] = multiprocessing.active_children()
+
+
 def kill_mates():
-    for process in multiprocessing.active_children():
+    for process in mates():
         process.kill()
 
 
@@ -71,7 +84,7 @@ def test_two_processes_train_as_one_does_and_carry_on(make_tiny):
     together = make_tiny("together", nproc=2)
     with pytest.raises(KeyboardInterrupt):
         train_all(together, digits, Witness(1, interrupt))
-    assert not multiprocessing.active_children()
+    assert not mates()
     witness = Witness()
     finished = train_all(together, digits, witness)
     assert witness.epochs == 3
@@ -90,7 +103,7 @@ def test_a_process_that_dies_ends_the_comparison(make_tiny):
     with pytest.raises(CrewError, match=r"process 1 of 2 .* was killed by SIGKILL\nFinished epochs are kept"):
         train_all(make_tiny("out", nproc=2, epochs=1000), load_digits(), Witness(1, kill_mates))
     assert time.monotonic() - begin < 60
-    assert not multiprocessing.active_children()
+    assert not mates()
 
 
 @pytest.mark.slow
