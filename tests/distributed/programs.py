@@ -131,7 +131,7 @@ def table_equals_one_process(
         if some and (rule, type(geometry.manifold)) in seen:
             continue
         seen.add((rule, type(geometry.manifold)))
-        fitting = [shape for shape in shapes if has_shape(geometry.manifold, shape)]
+        fitting = [shape for shape in shapes if has_shape(geometry, shape)]
         if fitting:
             found.append((str(geometry), *equals_one_process(geometry, fitting, mesh_shape, placements, OWNER, {})))
     return found
