@@ -108,8 +108,9 @@ def _bracket(
     size = _inner(point.a, point.a, torch.float64)
     step = -2 * point.slope * point.value / size.masked_fill(size == 0, 1.0)
     for turn in range(evaluations - 1):
+        solved = _gap(left, right) <= TOLERANCE
         # the only device on which looking at a result costs nothing
-        if readable(g) and bool((_gap(left, right) <= TOLERANCE).all()):
+        if readable(g) and bool(solved.all()):
             break
         inside = _crossing(left, right) if turn % 2 else _cubic_minimum(left, right)
         middle = (left.at + right.at) / 2
@@ -117,8 +118,9 @@ def _bracket(
         at = torch.where(left.known & right.known, inside, point.at + step)
         step = step * GROWTH
         point = evaluate(at)
-        left = _where((point.slope <= 0) & ~(left.known & (left.at > at)), point, left)
-        right = _where((point.slope >= 0) & ~(right.known & (right.at < at)), point, right)
+        # what is solved stays as it is, so that the others of a batch make no difference
+        left = _where((point.slope <= 0) & ~(left.known & (left.at > at)) & ~solved, point, left)
+        right = _where((point.slope >= 0) & ~(right.known & (right.at < at)) & ~solved, point, right)
     return _where(left.known, left, right), _where(right.known, right, left)
 
 
