@@ -1,6 +1,5 @@
 """The figure of `distributed`: seconds of a step against ranks, a panel for every model and sharding."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
-from modular_manifolds.experiments.files import write_atomically
+from benchmarks.figures import write_figure
 from modular_manifolds.experiments.plots import PLAIN_NUMBERS
-from modular_manifolds.experiments.svg import STYLE, standalone, to_svg
+from modular_manifolds.experiments.svg import STYLE
 
 _LINES = {
     "rows": ("sums over rows", "#e11d6f", "s", "-"),
@@ -31,16 +30,8 @@ def write_plot(report: Mapping[str, Any], out: Path) -> None:
     Raises:
         ValueError: the suffix is another one.
     """
-    if out.suffix not in (".svg", ".png"):
-        raise ValueError(f"{out} is to be .svg or .png")
-    figure = _draw(report)
-    if out.suffix == ".svg":
-        description = "Simulated seconds of an optimizer step against the number of ranks, a panel for every model."
-        write_atomically(out, standalone(to_svg(figure, out.stem, description)).encode())
-        return
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, facecolor="white")
-    write_atomically(out, buffer.getvalue())
+    description = "Simulated seconds of an optimizer step against the number of ranks, a panel for every model."
+    write_figure(_draw(report), description, out)
 
 
 def _draw(report: Mapping[str, Any]) -> Figure:

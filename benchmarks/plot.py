@@ -1,6 +1,5 @@
 """The figure of `step`: a bar for every method and workload, as long as its ratio to Muon."""
 
-import io
 from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
@@ -12,14 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from benchmarks.figures import write_figure
 from benchmarks.numbers import significant
 from benchmarks.workloads import GPT2
-from modular_manifolds.experiments.files import write_atomically
 from modular_manifolds.experiments.plots import PLAIN_NUMBERS
-from modular_manifolds.experiments.svg import INK, STYLE, standalone, to_svg
+from modular_manifolds.experiments.svg import INK, STYLE
 
 _COLUMNS = 2
-_PIXELS_PER_INCH = 150
 _COLORS = {"this library": "#3b82f6", "others": "#7c8594", "its precision's promise broken": "#e11d6f"}
 
 Report = Mapping[str, Any]
@@ -32,16 +30,8 @@ def write_plot(report: Report, out: Path) -> None:
     Raises:
         ValueError: the suffix is another one.
     """
-    if out.suffix not in (".svg", ".png"):
-        raise ValueError(f"{out} is to be .svg or .png")
-    figure = _draw(report)
-    if out.suffix == ".svg":
-        description = "Time of one optimizer step over torch.optim.Muon's, by method, a panel for every shape."
-        write_atomically(out, standalone(to_svg(figure, out.stem, description)).encode())
-        return
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_PIXELS_PER_INCH, facecolor="white")
-    write_atomically(out, buffer.getvalue())
+    description = "Time of one optimizer step over torch.optim.Muon's, by method, a panel for every shape."
+    write_figure(_draw(report), description, out)
 
 
 def _draw(report: Report) -> Figure:

@@ -70,6 +70,8 @@ def distributed(
     out: Out = None,
 ) -> None:
     """A step of a Llama on up to thousands of ranks, simulated; or what a few processes here really send and keep."""
+    if figure is not None and (count_bytes is not None or measure_memory is not None):
+        raise typer.BadParameter("only a simulation is drawn", param_hint="--figure")
     console, here = Console(), describe(torch.device("cpu"))
     if count_bytes is not None:
         counted = suite.count_bytes(_numbers(count_bytes, "--count-bytes"), console)

@@ -1,6 +1,6 @@
 """Train neural networks with every weight on a manifold, exactly and fast."""
 
-from modular_manifolds import baselines, linalg, nn
+from modular_manifolds import baselines, distributed, linalg, nn
 from modular_manifolds.freedom import DegreesOfFreedom, degrees_of_freedom
 from modular_manifolds.geometry import Certificate, Geometry
 from modular_manifolds.lmo import NoLMOError, Solver, Splitting, geometries
@@ -114,6 +114,7 @@ __all__ = [
     "certified_accuracy",
     "certify",
     "degrees_of_freedom",
+    "distributed",
     "geometries",
     "linalg",
     "modularize",

@@ -430,6 +430,27 @@ def transposed_mesh(machine: Machine) -> float:
             MESHES[2, 2] = before
 
 
+def frozen_on_one_rank() -> list[float]:
+    """How far weights are from one process, of the second of which rank 1 has frozen its part."""
+    geometry = mm.Geometry(mm.Stiefel(), mm.Spectral())
+    weights, gradients = problem(geometry, [(8, 4), (12, 8)], 3)
+    mesh, odd = mesh_of((dist.get_world_size(),)), dist.get_rank() == 1
+    spread = [nn.Parameter(distribute_tensor(w, mesh, [Shard(0)])) for w in weights]
+    alone = [nn.Parameter(w.clone()) for w in weights]
+    spread[1].requires_grad_(not odd)
+    optimizer = mm.ModularOptimizer([{"params": spread, "geometry": geometry}])
+    other = mm.ModularOptimizer([{"params": alone, "geometry": geometry}])
+    for of_step in gradients:
+        for p, q, g in zip(spread, alone, of_step, strict=True):
+            p.grad, q.grad = distribute_tensor(g.clone(), mesh, [Shard(0)]), g.clone()
+        alone[1].grad[6:] = 0
+        if odd:
+            spread[1].grad = None
+        optimizer.step()
+        other.step()
+    return [difference(whole(p.detach()), q.detach()) for p, q in zip(spread, alone, strict=True)]
+
+
 def step_until_killed(steps: int) -> tuple[str, str]:
     """Steps that a rank does not survive, at which some other process kills it."""
     geometry = mm.Geometry(mm.Stiefel(), mm.Spectral())

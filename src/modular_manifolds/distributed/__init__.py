@@ -4,6 +4,7 @@ from modular_manifolds.distributed.at_owners import Item, added_up, at_owners, d
 from modular_manifolds.distributed.exchange import Exchange
 from modular_manifolds.distributed.layout import Box, Layout
 from modular_manifolds.distributed.owners import balanced_owners
+from modular_manifolds.distributed.routes import Machine
 from modular_manifolds.distributed.sharded import LocalState, Spread, gathered, like, local, spread_of
 from modular_manifolds.distributed.team import RankError, Team
 
@@ -13,6 +14,7 @@ __all__ = [
     "Item",
     "Layout",
     "LocalState",
+    "Machine",
     "RankError",
     "Spread",
     "Team",

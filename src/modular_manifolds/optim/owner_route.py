@@ -110,10 +110,14 @@ class _Round:
         states: list[State] = [dict(zip(self._names, whole[2:], strict=True)) for whole in wholes]
         for places in groups.values():
             group = self._jobs[self._exchange.owned[places[0]]].group
-            done = {} if "momentum" in self._names else {"momentum": 0.0}
+            # gradients that have been averaged are descended along as they are
+            momentum = group["momentum"] if "momentum" in self._names else 0.0
             of_group = [wholes[k] for k in places]
             descend_(
-                {**group, **done}, [w for w, *_ in of_group], [g for _, g, *_ in of_group], [states[k] for k in places]
+                {**group, "momentum": momentum},
+                [w for w, *_ in of_group],
+                [g for _, g, *_ in of_group],
+                [states[k] for k in places],
             )
         return [[whole[0], *(state[name] for name in self._names)] for whole, state in zip(wholes, states, strict=True)]
 

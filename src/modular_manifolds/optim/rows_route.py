@@ -63,7 +63,10 @@ def to_add(job: Job) -> Float[Tensor, "k"]:
 
 
 def step_rows_(jobs: list[Job]) -> list[Averaged]:
-    """Step jobs of one layout, and give back those that Grams cannot step as precisely as they ask, untouched."""
+    """Step jobs of one layout, and give back those that Grams cannot step as precisely as they ask.
+
+    The weights of these are as they were, and their gradients averaged.
+    """
     waiting = [averaged(job) for job in jobs]
     moved: list[tuple[Job, Tensor, bool]] = []
     for dtype in sum_dtypes(jobs[0]):
