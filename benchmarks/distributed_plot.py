@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
-from benchmarks.figures import write_figure
+from benchmarks.figures import check_suffix, write_figure
 from modular_manifolds.experiments.plots import PLAIN_NUMBERS
 from modular_manifolds.experiments.svg import STYLE
 
@@ -30,6 +30,7 @@ def write_plot(report: Mapping[str, Any], out: Path) -> None:
     Raises:
         ValueError: the suffix is another one.
     """
+    check_suffix(out)
     description = "Simulated seconds of an optimizer step against the number of ranks, a panel for every model."
     write_figure(_draw(report), description, out)
 

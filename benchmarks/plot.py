@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from benchmarks.figures import write_figure
+from benchmarks.figures import check_suffix, write_figure
 from benchmarks.numbers import significant
 from benchmarks.workloads import GPT2
 from modular_manifolds.experiments.plots import PLAIN_NUMBERS
@@ -30,6 +30,7 @@ def write_plot(report: Report, out: Path) -> None:
     Raises:
         ValueError: the suffix is another one.
     """
+    check_suffix(out)
     description = "Time of one optimizer step over torch.optim.Muon's, by method, a panel for every shape."
     write_figure(_draw(report), description, out)
 

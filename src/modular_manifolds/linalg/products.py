@@ -12,6 +12,9 @@ from modular_manifolds.linalg.symmetry import skew
 LARGE = 2**20
 """Bytes from which on a matrix is worth cutting up for a product that is symmetric or skew."""
 
+SMALL = 2**12
+"""Entries below which mm may round unlike bmm, and copies cost nothing."""
+
 PIECE = 2**17
 """Entries of a sum with a rough product that are made at a time."""
 
@@ -77,9 +80,9 @@ def gram_error(x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b n n"]:
 def product(
     x: Float[Tensor, "*b m k"], y: Float[Tensor, "*b k n"], space: Float[Tensor, "*b m n"] | None = None
 ) -> Float[Tensor, "*b m n"]:
-    """x y, in `space` where that saves an allocation. One matrix is multiplied as such: bmm would copy transposes."""
+    """x y, in `space` where that saves an allocation. A large matrix alone by mm, as bmm would copy transposes."""
     writable = space if readable(x) and not recorded(x) and not recorded(y) else None
-    if x.shape[:-2].numel() != 1:
+    if not _by_itself(x):
         return x @ y if writable is None else torch.matmul(x, y, out=writable)
     if writable is None:
         return torch.mm(_alone(x), _alone(y)).reshape(*x.shape[:-1], y.shape[-1])
@@ -100,7 +103,7 @@ def add_product(
         return c.clone()
     if c.stride(-1) > 1 and c.stride(-2) == 1 and readable(c):  # or c would be copied from columns to rows
         return add_product(c.mT, y.mT, x.mT, scale, beta, None if space is None else space.mT).mT
-    one = c.shape[:-2].numel() == 1
+    one = _by_itself(c)
     add: Callable[..., Tensor] = torch.addmm if one else torch.baddbmm
     flatten = _alone if one else _listed
     if space is None or not readable(x) or recorded(c) or recorded(x) or recorded(y):
@@ -127,6 +130,11 @@ def add_rough_product(
     for start, left, new in zip(*(torch.split(z, rows, -2) for z in (c, x, space)), strict=True):
         torch.add(start, product(left.bfloat16(), factor), alpha=scale, out=new)
     return space
+
+
+def _by_itself(x: Float[Tensor, "*b m n"]) -> bool:
+    """Whether to multiply a matrix by mm. A small one by bmm, like a batch, so that both are rounded alike."""
+    return x.shape[:-2].numel() == 1 and (x.numel() >= SMALL or x.ndim == 2)
 
 
 def _alone(x: Float[Tensor, "*b m n"]) -> Float[Tensor, "m n"]:
