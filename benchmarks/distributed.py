@@ -150,7 +150,7 @@ def bytes_table(rows: Sequence[dict[str, Any]]) -> Table:
     """Counted beside predicted."""
     result = Table(title="Bytes that leave a rank in a step", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("ranks", "mesh", "shapes", "route", "written", "counted", "predicted", "off"):
-        result.add_column(column, justify="right", no_wrap=True)
+        result.add_column(column, justify="right")
     for row in rows:
         off = row["predicted"] / row["written"] - 1
         result.add_row(
@@ -189,7 +189,7 @@ def memory_table(rows: Sequence[dict[str, Any]]) -> Table:
     result = Table(title="Memory of a rank, MB: the largest of all ranks", box=box.SIMPLE_HEAD, pad_edge=False)
     columns = ("ranks", "weights", "state", "gradients", "resident before", "peak of a step", "above", "seconds")
     for column in columns:
-        result.add_column(column, justify="right", no_wrap=True)
+        result.add_column(column, justify="right")
     for row in rows:
         sizes = (row[name] / 1e6 for name in ("weights", "state", "gradients", "before", "peak", "transient"))
         result.add_row(str(row["ranks"]), *(f"{x:.0f}" for x in sizes), significant(row["seconds"]))
