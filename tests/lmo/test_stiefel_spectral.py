@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import modular_manifolds as mm
-from modular_manifolds.linalg import GAP, msign, skew, sym
-from modular_manifolds.lmo.span import Grams, Span
+from modular_manifolds.linalg import GAP, largest_entry, msign, skew, sym
+from modular_manifolds.lmo.span import Grams, RidgeQR, Span
 from tests.lmo.gradients import KINDS, gradient
 
 POLICIES = {
@@ -107,7 +107,7 @@ def test_both_forms_agree_where_either_applies():
     g = torch.randn(40, 9, dtype=torch.float64)
     full = -msign(skew(g @ w.mT)) @ w
     assert (mm.Geometry(mm.Stiefel(), mm.Spectral()).lmo(w, g) - full).abs().max() < 1e-10
-    for frame in (Span.of(w, g), Grams.of(w, g, "exact", torch.float64)):
+    for frame in (Span.of(w, g), Grams.of(w, g, "exact"), RidgeQR.of(w, g)):
         assert frame is not None
         assert frame.generator.shape == (18, 18)
         assert torch.equal(frame.generator, -frame.generator.mT)
@@ -117,7 +117,7 @@ def test_both_forms_agree_where_either_applies():
 def test_grams_guess_the_inverse_of_their_generator():
     torch.manual_seed(0)
     w = mm.Stiefel().random((3, 400, 90), dtype=torch.float64)
-    grams = Grams.of(w, torch.randn(3, 400, 90, dtype=torch.float64), "exact", torch.float64)
+    grams = Grams.of(w, torch.randn(3, 400, 90, dtype=torch.float64), "exact")
     assert grams is not None
     values = torch.linalg.svdvals(grams.generator)
     assert torch.allclose(grams.inverse_squares(), values.pow(-2).sum(-1), rtol=0.3)
@@ -128,10 +128,22 @@ def test_grams_are_not_used_where_their_rounding_would_show(kind):
     torch.manual_seed(0)
     w = mm.Stiefel().random((200, 64), dtype=torch.float64)
     g = gradient(kind, w).float()
-    assert Grams.of(w.float(), g, "exact", torch.float32) is None
-    grams = Grams.of(w.float(), g, "exact", torch.float64)
-    assert grams is not None
-    assert grams.generator.dtype == torch.float32
+    assert Grams.of(w.float(), g, "exact") is None
+
+
+@pytest.mark.parametrize("kind", ["low rank", "aligned", "power law", "ill-conditioned", "nearly normal", "zero"])
+def test_a_ridge_twice_finds_the_span_of_any_gradient(kind):
+    """All of b but its rounding lies in the span of the basis, of which no combination is longer than 1."""
+    torch.manual_seed(0)
+    exact = mm.Stiefel().random((200, 64), dtype=torch.float64)
+    w, g = exact.float(), gradient(kind, exact).float()
+    g = g / largest_entry(g)
+    frame = RidgeQR.of(w, g)
+    basis, b = frame.basis.double(), g.double() - exact @ (exact.mT @ g.double())
+    assert torch.linalg.matrix_norm(basis, 2) < 1 + 1e-6
+    assert torch.linalg.matrix_norm(exact.mT @ basis, 2) < 1e-4  # of columns that are rounding themselves
+    rounding = 8 * torch.finfo(torch.float32).eps * 64**0.5 * torch.linalg.matrix_norm(g.double())
+    assert torch.linalg.matrix_norm(b - basis @ (basis.mT @ b)) <= rounding
 
 
 @pytest.mark.parametrize("precision", GAP)

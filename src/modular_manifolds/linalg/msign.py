@@ -40,6 +40,12 @@ PIECE = 2**17
 SHORT = 2**15
 """Entries of a batch below which calls cost more than products."""
 
+TOLERANCE, MARGIN = 2e-3, 0.01
+"""In bfloat16: how far below 1 a resolved singular value may end, and what rounding may add to one in a step."""
+
+LIKELY = 1.7
+"""Nuclear norms of gradients over the bound by Hoelder's inequality, about: a guess that only speed depends on."""
+
 BFLOAT16_FLOOR = 2e-5
 """Relative singular values below this are not sought in bfloat16, even where its rounding would leave them."""
 
@@ -113,8 +119,9 @@ def nearly_msign_skew(
 ) -> Float[Tensor, "*b n n"] | None:
     """`msign_skew` as far as a direction needs it: <x, y> >= (1 - gap) ||x||_nuclear with the gap of `precision`.
 
-    For `exact` in float32, with singular values too small to matter left between 0 and 1. For the others in bfloat16,
-    and returned so, or None where that cannot promise the gap.
+    For `exact` in float32, with singular values too small to matter left between 0 and 1. For the others in bfloat16
+    (but, if need be, for the first quintic of an x in float32), and returned so, or None where that cannot promise the
+    gap.
 
     Args:
         x: skew-symmetric matrices, of a scale at which squares neither over- nor underflow; overwritten.
@@ -174,25 +181,22 @@ def _quick_sign(
     inverse_squares: Float[Tensor, "*b"] | None = None,
     scratch: bool = False,
 ) -> Float[Tensor, "*b m n"] | None:
-    """msign of a tall x, in bfloat16; None where that cannot promise the gap. Uses up an x that is only `scratch`."""
-    tolerance, margin = 2e-3, 0.01
+    """msign of a tall x, in bfloat16; None where that cannot promise the gap. Uses up an x that is only `scratch`.
+
+    An x in float32 has its first quintic in float32 where bfloat16 alone is likely, or found, to be too coarse.
+    """
     norm = torch.linalg.matrix_norm(x.float()) if size is None and readable(x) else size
     start = _Start.of(x.bfloat16(), scratch=scratch or x.dtype != torch.bfloat16)
     if norm is None or not readable(x):
-        return _compose(start, schedule_of_length(9 if precision == "balanced" else 7, tolerance, margin).steps, step)
-    floor, steps = start.schedule(gap, tolerance, margin, inverse_squares)
-    unit, norm, y = start.x, norm / start.bound, _compose(start, steps, step)
-    del start  # and with it what was used up
-    while True:
-        value = _inner(unit, y)
-        rounding = _rounding(norm, value, x.shape[-1])
-        if _at_most(gap, rounding + _unresolved(y, floor, value)):
-            return y
-        if floor < BFLOAT16_FLOOR or not _at_most(gap, rounding):
-            return None
-        more = schedule_of_length(LENGTHS[0], tolerance, margin)
-        floor *= more.floor
-        y = _apply(y, more.steps, step)
+        length = 9 if precision == "balanced" else 7
+        return _compose(start, schedule_of_length(length, TOLERANCE, MARGIN).steps, step)
+    likely = LIKELY * x.shape[-1] / (2 * start.spread)
+    found = None
+    if _at_most(gap, _rounding(norm / start.bound, likely, x.shape[-1])):
+        found = _rough_sign(start, norm / start.bound, gap, step, inverse_squares)
+    if found is None and x.dtype == torch.float32:
+        found = _rough_sign(_Start.of(x, scratch), None, gap, step, inverse_squares)
+    return found
 
 
 def _full_sign(x: Float[Tensor, "*b m n"], step: Step) -> Float[Tensor, "*b m n"]:
@@ -267,6 +271,44 @@ class _Start(NamedTuple):
         if inverse_squares is None:
             return self.spread, torch.full_like(self.spread, torch.inf)
         return self.spread, self.spread * inverse_squares * self.bound**2 / (2 * self.x.shape[-1])
+
+
+def _rough_sign(
+    start: _Start,
+    norm: Float[Tensor, "*b"] | None,
+    gap: float,
+    step: Step,
+    inverse_squares: Float[Tensor, "*b"] | None,
+) -> Float[Tensor, "*b m n"] | None:
+    """msign of `start`, which is used up, in bfloat16, or None; where that is float32, its first quintic in float32.
+
+    Where a few large singular values make noise among many small ones, that quintic brings them closer together: of
+    what rounding then costs of small ones, which grow by its slope at 0, they lose that much less themselves.
+
+    Args:
+        start: in bfloat16 or float32.
+        norm: of what was rounded to bfloat16, in units of `start`; None in float32.
+        gap, step, inverse_squares: as for `_quick_sign`.
+    """
+    floor, steps = start.schedule(gap, TOLERANCE, MARGIN, inverse_squares)
+    unit, n, slope = start.x, start.x.shape[-1], 1.0
+    if norm is None:
+        y = _compose(start, steps[:1], step)
+        norm, slope, steps = torch.linalg.matrix_norm(y), steps[0][0], steps[1:]
+        y = _apply(y.bfloat16(), steps, step)
+    else:
+        y = _compose(start, steps, step)
+    del start  # and with it what was used up
+    while True:
+        value = _inner(unit, y)
+        rounding = _rounding(norm / slope, value, n)
+        if _at_most(gap, rounding + _unresolved(y, floor, value)):
+            return y
+        if floor < BFLOAT16_FLOOR or not _at_most(gap, rounding):
+            return None
+        more = schedule_of_length(LENGTHS[0], TOLERANCE, MARGIN)
+        floor *= more.floor
+        y = _apply(y, more.steps, step)
 
 
 def _compose(start: _Start, steps: tuple[Quintic, ...], step: Step) -> Float[Tensor, "*b m n"]:

@@ -4,7 +4,6 @@ Everything happens in the span of w and g, both m x n with m >= n and w^T w = I.
 holds both, knows skew(g w^T) in it, and lets k x k matrices act on w.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -27,7 +26,7 @@ RIDGE_SHARE = 0.1
 """Of a promised gap, what `Grams` may use up."""
 
 PIECE = 2**19
-"""Bytes of a batch that are converted, or overwritten, at a time."""
+"""Bytes of a batch that are overwritten at a time."""
 
 
 class Frame(Protocol):
@@ -107,6 +106,73 @@ class Span(NamedTuple):
         return self.basis @ inside if onto is None else add_product(onto, self.basis, inside, space=space)
 
 
+class RidgeQR(NamedTuple):
+    """w and a basis of b = g - w w^T g, of whatever rank, from products alone: Cholesky's QR with a ridge, twice.
+
+    The first pass leaves singular values s / sqrt(s^2 + ridge), where s is b's and the ridge eps ||b^T b||; the second,
+    the same of those. So all that is longer than eps ||b|| has unit length in the end, and what is shorter, which is
+    rounding, has none or some: columns of a contraction, of which no direction is longer than it should be. The
+    generator's corner is the basis's own product with b, and not the factor, which would give the ridge some weight.
+    """
+
+    w: Float[Tensor, "*b m n"]
+    basis: Float[Tensor, "*b m n"]
+    inside: Float[Tensor, "*b n n"]
+    """w^T g."""
+    outside: Float[Tensor, "*b n n"]
+    """basis^T b."""
+
+    @classmethod
+    def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"]) -> "RidgeQR":
+        """Of a g with entries of at most 1. Seven tall products."""
+        inside = product(w.mT, g)
+        b = add_product(g, w, inside, -1.0)
+        # what rounding has left of w in it, and the first pass has made longer, the second would blow up
+        basis = _shortened(b)
+        basis = _shortened(add_product(basis, w, product(w.mT, basis), -1.0))
+        return cls(w, basis, inside, product(basis.mT, b))
+
+    @property
+    def generator(self) -> Float[Tensor, "*b k k"]:
+        """skew(g w^T), skew to the last bit; made anew each time."""
+        return _bordered(self.inside, self.outside)
+
+    def columns(self, c: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k n"]:
+        return c[..., : self.w.shape[-1]]
+
+    def act(
+        self,
+        c: Float[Tensor, "*b k n"],
+        onto: Float[Tensor, "*b m n"] | None = None,
+        scale: float = 1.0,
+        space: Float[Tensor, "*b m n"] | None = None,
+    ) -> Float[Tensor, "*b m n"]:
+        upper, lower = c.chunk(2, -2)
+        within = (
+            product(self.w, upper) * scale if onto is None else add_product(onto, self.w, upper, scale, space=space)
+        )
+        return add_product(within, self.basis, lower, scale, space=within)
+
+
+def _bordered(inside: Float[Tensor, "*b n n"], outside: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b k k"]:
+    """[[skew(inside), -outside^T / 2], [outside / 2, 0]] in the dtype of `outside`."""
+    n, half = outside.shape[-1], outside / 2
+    result = half.new_zeros(*half.shape[:-2], 2 * n, 2 * n)
+    result[..., :n, :n] = skew(inside)
+    result[..., :n, n:] = -half.mT
+    result[..., n:, :n] = half
+    return result
+
+
+def _shortened(x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
+    """x L^-T with L L^T = x^T x + ridge I: singular values s become s / sqrt(s^2 + ridge)."""
+    gram = symmetric_product(x, x)
+    ridge = torch.finfo(x.dtype).eps * torch.linalg.matrix_norm(gram)
+    gram.diagonal(dim1=-2, dim2=-1).add_(ridge.masked_fill(ridge == 0, 1.0)[..., None])
+    factor = torch.linalg.cholesky_ex(gram)[0]
+    return torch.linalg.solve_triangular(factor.mT, x, upper=True, left=False)
+
+
 class Products(NamedTuple):
     """What `Grams` needs to know of w and g: n x n sums over their rows."""
 
@@ -118,11 +184,9 @@ class Products(NamedTuple):
     """w^T w, where its rounding matters."""
 
     @classmethod
-    def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], dtype: torch.dtype) -> "Products":
-        """Computed in `dtype`; w^T w is taken to be I if that is all that w has itself."""
-        gg = _summed(symmetric_product, g, g, dtype)
-        wg = _summed(lambda x, y: product(x.mT, y), w, g, dtype)
-        return cls(wg, gg, _summed(symmetric_product, w, w, dtype) if dtype != w.dtype else None)
+    def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"]) -> "Products":
+        """With w^T w taken to be I."""
+        return cls(product(w.mT, g), symmetric_product(g, g), None)
 
 
 class Grams(NamedTuple):
@@ -143,20 +207,13 @@ class Grams(NamedTuple):
     """||L^-1||_F."""
 
     @classmethod
-    def of(
-        cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision, dtype: torch.dtype
-    ) -> "Grams | None":
+    def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision) -> "Grams | None":
         """None, where that can be read on the host, if the ridge may cost `RIDGE_SHARE` of the gap that is promised.
 
         It costs ridge tr((b^T b + ridge)^(-1/2)) <= ridge sqrt(n) ||L^-1||_F of a value that is at least the nuclear
         norm of L, which is at least its trace, and at least the Frobenius norm of the generator.
-
-        Args:
-            w, g: of any dtype.
-            precision: what is promised.
-            dtype: to compute in. In float64, where that is more than w has, b is told from the rounding of w as well.
         """
-        return cls.with_products(w, g, Products.of(w, g, dtype), precision)
+        return cls.with_products(w, g, Products.of(w, g), precision)
 
     @classmethod
     def with_products(
@@ -166,13 +223,18 @@ class Grams(NamedTuple):
         products: "Products",
         precision: Precision,
     ) -> "Grams | None":
-        """The same from products that are known, which may be over more rows than w and g have; they are used up."""
+        """The same from products that are known, which may be over more rows than w and g have; they are used up.
+
+        In float64, where that is more than w has, b is told from the rounding of w as well.
+        """
         gram, across = products.gg, products.wg
         n, dtype = w.shape[-1], gram.dtype
         ridge = torch.finfo(dtype).eps * torch.linalg.matrix_norm(gram)
         inside = across
         if products.ww is not None:
-            inside = torch.linalg.solve(products.ww, across)
+            # (w^T w)^-1 w^T g, of a w^T w next to I
+            off = products.ww - torch.eye(n, dtype=dtype, device=w.device)
+            inside = across - product(off, across - product(off, across))
             ridge = 16 * ridge  # b may be next to nothing here, and its Gram all rounding
         gram = gram.sub_(symmetric_product(across, inside))
         ridge = ridge.masked_fill(ridge == 0, 1.0)
@@ -192,13 +254,7 @@ class Grams(NamedTuple):
     @property
     def generator(self) -> Float[Tensor, "*b k k"]:
         """skew(g w^T), skew to the last bit, in w's dtype; made anew each time, being larger than all it is made of."""
-        n = self.w.shape[-1]
-        half = self.factor.to(self.w.dtype) / 2
-        result = half.new_zeros(*half.shape[:-2], 2 * n, 2 * n)
-        result[..., :n, :n] = skew(self.inside)
-        result[..., :n, n:] = -half
-        result[..., n:, :n] = half.mT
-        return result
+        return _bordered(self.inside, self.factor.to(self.w.dtype).mT)
 
     def inverse_squares(self) -> Float[Tensor, "*b"]:
         """About the sum of 1 / s^2 over the generator's singular values s.
@@ -231,29 +287,12 @@ class Grams(NamedTuple):
             w = self.w.to(dtype)
             start = product(w, within) * scale if onto is None else add_product(onto.to(dtype), w, within, scale)
             return add_product(start, self.g.to(dtype), outside, scale, space=start).to(c.dtype)
-        for w, g, base, new in zip(*(_pieces(x, dtype) for x in (self.w, self.g, onto, space)), strict=True):
-            wide = w.to(dtype)
-            start = add_product(wide if onto is self.w else base.to(dtype), wide, within, scale)
-            new.copy_(add_product(start, g.to(dtype), outside, scale, space=start))
+        for w, g, base, new in zip(*map(_pieces, (self.w, self.g, onto, space)), strict=True):
+            start = add_product(base, w, within, scale)
+            new.copy_(add_product(start, g, outside, scale, space=start))
         return space
 
 
-def _summed(
-    products: Callable[[Tensor, Tensor], Tensor],
-    x: Float[Tensor, "*b m n"],
-    y: Float[Tensor, "*b m n"],
-    dtype: torch.dtype,
-) -> Float[Tensor, "*b n n"]:
-    """A sum over rows of products, in `dtype`; where that is not theirs, by pieces, so that no copy is made of all."""
-    if x.dtype == dtype or not readable(x) or recorded(x) or recorded(y):
-        return products(x.to(dtype), y.to(dtype))
-    if x is y:
-        wide = (piece.to(dtype) for piece in _pieces(x, dtype))
-        return torch.stack([products(a, a) for a in wide]).sum(0)
-    pieces = zip(_pieces(x, dtype), _pieces(y, dtype), strict=True)
-    return torch.stack([products(a.to(dtype), b.to(dtype)) for a, b in pieces]).sum(0)
-
-
-def _pieces(x: Float[Tensor, "*b m n"], dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """Some rows at a time, as many as come to `PIECE` in this dtype."""
-    return torch.split(x, max(1, PIECE * x.shape[-2] // max(1, x.numel() * dtype.itemsize)), -2)
+def _pieces(x: Float[Tensor, "*b m n"]) -> tuple[Tensor, ...]:
+    """Some rows at a time, as many as come to `PIECE`."""
+    return torch.split(x, max(1, PIECE * x.shape[-2] // max(1, x.numel() * x.element_size())), -2)

@@ -28,7 +28,7 @@ from modular_manifolds.linalg import (
     nuclear_norm,
     readable,
 )
-from modular_manifolds.lmo.span import RIDGE_SHARE, Frame, Grams, Span, Whole
+from modular_manifolds.lmo.span import RIDGE_SHARE, Frame, Grams, RidgeQR, Span, Whole
 from modular_manifolds.lmo.table import bounds, directions, landings
 from modular_manifolds.manifolds import Stiefel
 from modular_manifolds.norms import Spectral
@@ -102,8 +102,8 @@ def _turn(
     """Omega w / r for a tall w."""
     frame, omega = _solve(_unit(manifold, w), g, precision)
     turn = frame.act(frame.columns(omega).to(w.dtype))
-    # Grams know w^T w = I only as well as w does
-    return manifold.to_tangent(w, turn) if isinstance(frame, Grams) else turn
+    # these know w^T w = I only as well as w does
+    return manifold.to_tangent(w, turn) if isinstance(frame, Grams | RidgeQR) else turn
 
 
 def _turned(
@@ -188,30 +188,32 @@ def _solve(
             # what w and g lose by that is of the size of g, also where its tangent part is small
             size = torch.linalg.matrix_norm(g)
             omega = nearly_msign_skew(frame.generator(g, torch.bfloat16), precision, size)
+            if omega is None and w.dtype == torch.float32:
+                omega = nearly_msign_skew(drop_rounding(frame.generator(g, w.dtype), g), precision)
             if omega is not None:
                 return Whole(w, rough=w.dtype == torch.float32), omega
         return frame, _exactly(drop_rounding(frame.generator(g, w.dtype), g), gap)
-    # float64 is the reference, and accelerators do not tell whether Grams are exact
-    slow = large or (precision == "exact" and (w.dtype == torch.float64 or not readable(w)))
-    grams = None if slow else Grams.of(w, g, precision, w.dtype)
-    if grams is None and not slow and w.dtype == torch.float32:
-        grams = Grams.of(w, g, precision, torch.float64)
-    if grams is None:
+    if large or (precision == "exact" and w.dtype == torch.float64):  # float64 is the reference
         frame = Span.of(w, g)
         return frame, _exactly(drop_rounding(frame.generator, g), gap)
-    return grams, omega_of(grams, lambda: drop_rounding(grams.generator, g), precision, gap)
+    # accelerators do not tell whether Grams are exact
+    grams = Grams.of(w, g, precision) if precision != "exact" or readable(w) else None
+    if grams is not None:
+        return grams, omega_of(grams, lambda: drop_rounding(grams.generator, g), precision, gap)
+    basis = RidgeQR.of(w, g)
+    return basis, omega_of(basis, lambda: drop_rounding(basis.generator, g), precision, gap)
 
 
 def omega_of(
-    grams: Grams, generator: Callable[[], Float[Tensor, "*b k k"]], precision: Precision, gap: float
+    frame: Grams | RidgeQR, generator: Callable[[], Float[Tensor, "*b k k"]], precision: Precision, gap: float
 ) -> Float[Tensor, "*b k k"]:
     """Omega in the frame, from what makes its generator, which is used up each time."""
-    x = generator()
-    size = torch.linalg.matrix_norm(x)
     if precision != "exact":
-        x = x.bfloat16()
-    omega = nearly_msign_skew(x, precision, size, grams.inverse_squares(), spent=RIDGE_SHARE)
-    return _exactly(generator(), gap) if omega is None else omega
+        guess, spent = (frame.inverse_squares(), RIDGE_SHARE) if isinstance(frame, Grams) else (None, 0.0)
+        omega = nearly_msign_skew(generator(), precision, inverse_squares=guess, spent=spent)
+        if omega is not None:
+            return omega
+    return _exactly(generator(), gap)
 
 
 def _exactly(generator: Float[Tensor, "*b k k"], gap: float) -> Float[Tensor, "*b k k"]:
