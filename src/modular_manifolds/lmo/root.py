@@ -15,6 +15,7 @@ crossing and the minimum of the cubic through both values and slopes by turns: o
 where phi is smooth.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -29,8 +30,8 @@ from modular_manifolds.norms import Norm
 EVALUATIONS = 12
 """LMOs at most; about five are taken, and eight but for the worst conditioned gradients."""
 
-TOLERANCE = 8e-7
-"""Relative gap at which to stop."""
+TOLERANCE: Mapping[Precision, float] = {"exact": 8e-7, "balanced": 2e-3, "fast": 1e-2}
+"""Relative gap at which to stop: of what each precision promises, what its LMOs do not need."""
 
 GROWTH = 4.0
 """Of the step that looks for a second side."""
@@ -108,7 +109,7 @@ def _bracket(
     size = _inner(point.a, point.a, torch.float64)
     step = -2 * point.slope * point.value / size.masked_fill(size == 0, 1.0)
     for turn in range(evaluations - 1):
-        solved = _gap(left, right) <= TOLERANCE
+        solved = _gap(left, right) <= TOLERANCE[precision]
         # the only device on which looking at a result costs nothing
         if readable(g) and bool(solved.all()):
             break
