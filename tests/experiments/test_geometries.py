@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,10 +11,11 @@ from modular_manifolds.experiments import study as study_module
 from modular_manifolds.experiments.candidates import CANDIDATES, REFERENCE
 from modular_manifolds.experiments.data import DataError, DataName
 from modular_manifolds.experiments.network import MLP
+from modular_manifolds.experiments.reports import read_page
 from modular_manifolds.experiments.study import Study, hold_out, run_study
 from modular_manifolds.experiments.study_display import StudyDisplay
 from modular_manifolds.experiments.study_findings import ALL, Cell, Findings
-from modular_manifolds.experiments.study_plot import write_plot
+from modular_manifolds.experiments.study_report import write_report
 from modular_manifolds.experiments.study_table import TOGETHER, accuracy_table, closing_lines, cost_table
 from modular_manifolds.experiments.trial import Choice, Outcome, Trial, train
 
@@ -190,8 +192,25 @@ def test_tables_and_figure(data, make_study):
     assert len(lines) == 2 + len(accuracy.rows)
     assert {line.count("|") for line in lines} == {6}
     assert "noise" in closing_lines(findings)[-1]
-    paths = write_plot(findings, study.out)
+    paths = write_report(study, data, findings)
     drawing = paths["figure"].read_text()
     assert drawing.startswith("<svg")
     assert "layer 2 (4 x 6)" in drawing
     assert paths["as PNG"].read_bytes().startswith(b"\x89PNG")
+    page = read_page(study.out)
+    shown, costs = (table for section in page.sections for table in section.tables)
+    assert [row[0] for row in shown.rows] == [row[0] for row in accuracy.rows]
+    assert [row[0] for row in costs.rows] == list(PAIR)
+    (figure,) = page.figures
+    assert len(figure.data.rows) == study.seeds * (len(PAIR) * 4 + 2)
+
+
+def test_a_page_of_what_diverged(data, make_study):
+    study = make_study(seeds=1)
+    gone = cell(math.nan)
+    findings = run_study(study, data, Recorder())
+    findings = replace(findings, cells={**findings.cells, (ALL, PAIR[0]): replace(gone, choices=())}, together=gone)
+    write_report(study, data, findings)
+    page = read_page(study.out)
+    assert page.headline.startswith(f"On all layers at once, {PAIR[1]} is the most accurate of 2 geometries")
+    assert page.headline.endswith("makes it diverge.")

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
@@ -21,9 +22,10 @@ from modular_manifolds.experiments.comparison import train_all
 from modular_manifolds.experiments.data import DataName
 from modular_manifolds.experiments.display import PlainDisplay
 from modular_manifolds.experiments.network import MLP
+from modular_manifolds.experiments.reports import read_page
 from modular_manifolds.experiments.robustness import Robustness, measure_all
 from modular_manifolds.experiments.robustness_pixels import pixel_network, pixel_units
-from modular_manifolds.experiments.robustness_plot import write_plot
+from modular_manifolds.experiments.robustness_report import write_report
 from modular_manifolds.experiments.robustness_runs import RunsError, best_runs
 from modular_manifolds.experiments.robustness_table import closing_lines, robustness_table
 from modular_manifolds.modular import certify
@@ -242,9 +244,17 @@ def test_everything_is_in_the_file_the_table_and_the_figure(folder, data, make_r
     assert any("2 seeds: " in line and "= " in line for line in lines)
     assert lines[-1].endswith("none")
     assert not any("certified of all" in line for line in closing_lines(measured, 20, 20))
-    paths = write_plot(measured, settings.out)
+    paths = write_report(settings, data, measured)
     assert "muon, certified" in paths["figure"].read_text()
     assert paths["as PNG"].read_bytes().startswith(b"\x89PNG")
+    page = read_page(settings.out)
+    assert page.findings[-1].value == "0"
+    (figure,) = page.figures
+    drawn = {row[0]: row[1:] for row in figure.data.rows}
+    assert drawn[0][0] == drawn[0][1] == fmean(run.accuracy for run in measured[:2])
+    assert drawn[51.0][1] == fmean(run.at[1].attacked for run in measured[:2])
+    assert list(drawn) == sorted(drawn)
+    assert sum(attacked is not None for _, attacked, *_ in drawn.values()) == 3
 
 
 def test_networks_trained_on_other_data_are_refused(folder, data, make_robustness):
@@ -279,7 +289,7 @@ def test_the_command(tmp_path, monkeypatch):
     assert "36/255" in ran.output
     assert "127.5/255" in ran.output
     assert "that an attack changed: none" in ran.output
-    for name in ("robustness.json", "robustness.svg", "robustness.png"):
+    for name in ("robustness.json", "robustness.svg", "robustness.png", "report.html"):
         assert (tmp_path / "robustness" / name).is_file()
         assert str(tmp_path / "robustness" / name) in ran.output
 

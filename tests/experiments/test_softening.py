@@ -14,8 +14,9 @@ from modular_manifolds.experiments.constraints import OPTIMIZERS, STIEFEL, Start
 from modular_manifolds.experiments.data import DataName
 from modular_manifolds.experiments.display import PlainDisplay
 from modular_manifolds.experiments.network import MLP
+from modular_manifolds.experiments.reports import read_page
 from modular_manifolds.experiments.softening import Softening, movements, write_movements
-from modular_manifolds.experiments.softening_report import best_table, draw, scan_table
+from modular_manifolds.experiments.softening_report import best_table, scan_table, write_report
 
 KAPPAS = (0.0, 100.0)
 NAMES = ["free", "kappa-100", "kappa-0", "projected", "manifold-step"]
@@ -119,7 +120,16 @@ def test_results_have_the_movement_of_every_run(data, make_softening):
         assert -1 <= row["movement"]["turn"] <= 1
     tables = best_table(finished, moved), scan_table(finished, moved)
     assert [table.row_count for table in tables] == [5, 5]
-    assert all(path.read_text().startswith("<svg") for path in draw(finished, moved))
+    page = read_page(write_report(finished, moved).parent)
+    best, every = (table for section in page.sections for table in section.tables)
+    assert [row[0] for row in best.rows] == NAMES
+    assert len(every.rows) == 2 * len(NAMES)
+    curves = {figure.name: figure.data for figure in page.figures}
+    assert set(curves) == {"accuracy", "reversals", "swing", "turn", "distance-W", "distance-W_eff"}
+    steps = len(finished.store.weights(next(iter(moved)))["distance"])
+    assert curves["distance-W"].columns == ("step", "free", "kappa-100", "kappa-0")
+    assert [row[0] for row in curves["distance-W"].rows] == list(range(1, steps))
+    assert {row[0] for row in curves["accuracy"].rows} == set(NAMES)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "muon"])

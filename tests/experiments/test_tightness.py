@@ -14,11 +14,12 @@ from modular_manifolds.cli.app import app
 from modular_manifolds.experiments import tightness as module
 from modular_manifolds.experiments.data import DataError, DataName
 from modular_manifolds.experiments.network import MLP
+from modular_manifolds.experiments.reports import read_page
 from modular_manifolds.experiments.robustness_runs import RunsError
 from modular_manifolds.experiments.tightness import Measured, Tightness, read_row, run_tightness, write_row
 from modular_manifolds.experiments.tightness_display import TightnessDisplay
 from modular_manifolds.experiments.tightness_networks import Specimen, build, families
-from modular_manifolds.experiments.tightness_plot import write_plot
+from modular_manifolds.experiments.tightness_report import write_report
 from modular_manifolds.experiments.tightness_search import STRATEGIES, Effort, Pool, largest_stretch
 from modular_manifolds.experiments.tightness_stretch import (
     SmoothReLU,
@@ -326,7 +327,7 @@ def test_a_bound_that_is_wrong_is_found_out(data, make_study, monkeypatch):
     assert "the bound is WRONG" in closing_lines(findings)[0]
 
 
-def test_tables_and_figure(finished, tmp_path):
+def test_tables_and_figure(finished, data, tmp_path):
     study, _, findings = finished
     ratios, details, search = ratio_table(findings), detail_table(findings), search_table(findings)
     assert ratios.columns == ("network", "depth 2", "depth 3")
@@ -340,9 +341,16 @@ def test_tables_and_figure(finished, tmp_path):
     endless = {**findings, some: replace(findings[some], stretch=0.0)}
     assert "no stretch found" in str(ratio_table(endless).rows)
     for each in (findings, endless):
-        paths = write_plot(each, tmp_path)
+        paths = write_report(replace(study, out=tmp_path), data, each)
         assert "manifold-muon, trained" in paths["figure"].read_text()
         assert paths["as PNG"].read_bytes().startswith(b"\x89PNG")
+        page = read_page(tmp_path)
+        shown, *_ = (table for section in page.sections for table in section.tables)
+        assert len(shown.rows) == len(details.rows)
+        (figure,) = page.figures
+        assert len(figure.data.rows) == len(findings)
+        assert page.findings[-1].value == "0"
+    assert figure.data.rows[0][5] == "no stretch found"
 
 
 def invoke(*arguments):
@@ -368,7 +376,7 @@ def test_the_command(tmp_path, monkeypatch):
     )
     ran = invoke("tightness", *options, "--out", tmp_path / "a")
     assert ran.exit_code == 0, ran.output
-    for name in ("results.json", "tables.md", "tightness.svg", "tightness.png"):
+    for name in ("results.json", "tables.md", "tightness.svg", "tightness.png", "report.html"):
         assert str(tmp_path / "a" / name) in ran.output
         assert (tmp_path / "a" / name).is_file()
     assert "[4/4] measured nn.MLP, start, depth 2, seed 0: bound" in ran.output

@@ -8,12 +8,13 @@ from typer.testing import CliRunner
 
 from modular_manifolds.cli.app import app
 from modular_manifolds.experiments.data import DataError
+from modular_manifolds.experiments.reports import read_page
 from modular_manifolds.experiments.study_display import StudyDisplay
 from modular_manifolds.experiments.transfer import Transfer, run_transfer
 from modular_manifolds.experiments.transfer_findings import Curve, Family, Findings
 from modular_manifolds.experiments.transfer_images import Images
 from modular_manifolds.experiments.transfer_methods import METHODS
-from modular_manifolds.experiments.transfer_plot import write_plot
+from modular_manifolds.experiments.transfer_report import write_report
 from modular_manifolds.experiments.transfer_search import FURTHEST, wanted
 from modular_manifolds.experiments.transfer_table import tables, write_markdown
 from modular_manifolds.experiments.transfer_task import TaskName
@@ -296,7 +297,7 @@ def test_results_of_other_settings_are_refused(images, make_study):
         run_transfer(make_study(course=Course(6, 2, 4, 16)), images, Recorder())
 
 
-def test_tables_and_figure(tmp_path):
+def test_tables_and_figure(images, make_study, tmp_path):
     steady = Family({4: Curve({1.0: (outcome(1.1),), 2.0: (outcome(0.9),), 4.0: (outcome(1.0),)})})
     moving = Family({4: Curve({1.0: (outcome(0.2),), 2.0: (outcome(math.inf),)})})
     found = Findings("toy", 1.5, {(Sweep.WIDTH, "modular"): steady, (Sweep.WIDTH, "adamw"): moving})
@@ -304,11 +305,20 @@ def test_tables_and_figure(tmp_path):
     assert table.rows[0] == ("modular", "2^1: 0.9000", "1x", "1x", "+0.0000")
     assert table.rows[1] == ("adamw", "2^0: 0.2000 (at the end of those tried)", "1x", "1x", "+0.0000")
     assert "| adamw |" in write_markdown(found, tmp_path).read_text()
-    paths = write_plot(found, tmp_path)
+    study = make_study()
+    paths = write_report(study, images, found)
     drawing = paths["figure"].read_text()
     assert drawing.startswith("<svg")
     assert "modular by width: stays" in drawing
     assert paths["as PNG"].read_bytes().startswith(b"\x89PNG")
+    page = read_page(study.out)
+    assert page.headline == "How far the best learning rate moves from width 4 to 4: modular 1×, adamw 1×."
+    moves, best = (table for section in page.sections[:2] for table in section.tables)
+    assert [row[1] for row in moves.rows] == ["modular", "adamw"]
+    assert [row[-1] for row in best.rows] == ["yes", "no: the outermost tried"]
+    (figure,) = page.figures
+    assert [row[3] for row in figure.data.rows] == [1.0, 2.0, 4.0, 1.0, 2.0]
+    assert [row[5] for row in figure.data.rows] == [1.1, 0.9, 1.0, 0.2, "diverged"]
 
 
 def invoke(*arguments):
@@ -319,7 +329,7 @@ def test_the_command(tmp_path):
     short = ("--steps", 3, "--seeds", 1, "--reach", 1, "--methods", "adamw", "--out", tmp_path)
     ran = invoke("--widths", "4,8", "--depths", "none", *short)
     assert ran.exit_code == 0, ran.output
-    for name in ("results.json", "tables.md", "transfer.svg", "transfer.png"):
+    for name in ("results.json", "tables.md", "transfer.svg", "transfer.png", "report.html"):
         assert str(tmp_path / name) in ran.output
         assert (tmp_path / name).is_file()
     again = invoke("--widths", "4", "--depth", 5, *short)

@@ -9,9 +9,9 @@ from rich.table import Table
 
 from modular_manifolds.cli.conduct import conduct, print_paths
 from modular_manifolds.experiments.comparison import Comparison, Finished, train_all
+from modular_manifolds.experiments.comparison_report import write_report
 from modular_manifolds.experiments.data import load
 from modular_manifolds.experiments.display import best_table, open_display
-from modular_manifolds.experiments.report import write_report
 
 
 class Conclusion(NamedTuple):

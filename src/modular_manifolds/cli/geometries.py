@@ -6,7 +6,7 @@ from modular_manifolds.cli.conduct import conduct, print_paths
 from modular_manifolds.experiments.data import load
 from modular_manifolds.experiments.study import Study, run_study
 from modular_manifolds.experiments.study_display import StudyDisplay
-from modular_manifolds.experiments.study_plot import write_plot
+from modular_manifolds.experiments.study_report import write_report
 from modular_manifolds.experiments.study_table import accuracy_table, closing_lines, cost_table, write_markdown
 
 
@@ -20,7 +20,7 @@ def run_geometries(study: Study, console: Console) -> None:
         paths = {
             "results": study.results_path,
             "tables": write_markdown(findings, study.out),
-            **write_plot(findings, study.out),
+            **write_report(study, data, findings),
         }
     for table in (accuracy_table(findings), cost_table(findings)):
         console.print(table.rich())

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from modular_manifolds.cli.conduct import CONTRADICTED, conduct, print_as_is, print_paths
 from modular_manifolds.experiments.data import DataName, load
 from modular_manifolds.experiments.robustness import Measured, Robustness, measure_all
-from modular_manifolds.experiments.robustness_plot import write_plot
+from modular_manifolds.experiments.robustness_report import write_report
 from modular_manifolds.experiments.robustness_runs import best_runs
 from modular_manifolds.experiments.robustness_table import closing_lines, robustness_table
 
@@ -31,7 +31,7 @@ def run_robustness(robustness: Robustness, console: Console) -> None:
                 )
 
             measured = measure_all(robustness, data, runs, finished, lambda: bar.advance(task))
-        paths = {"results": robustness.results_path, **write_plot(measured, robustness.out)}
+        paths = {"results": robustness.results_path, **write_report(robustness, data, measured)}
     table = robustness_table(measured).rich()
     table.box, table.pad_edge, table.show_edge = box.SIMPLE_HEAD, False, False  # fits 80 columns
     console.print(table)

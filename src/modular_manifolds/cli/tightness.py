@@ -8,7 +8,7 @@ from modular_manifolds.cli.conduct import CONTRADICTED, conduct, print_as_is, pr
 from modular_manifolds.experiments.data import load
 from modular_manifolds.experiments.tightness import Tightness, run_tightness
 from modular_manifolds.experiments.tightness_display import TightnessDisplay
-from modular_manifolds.experiments.tightness_plot import write_plot
+from modular_manifolds.experiments.tightness_report import write_report
 from modular_manifolds.experiments.tightness_table import (
     closing_lines,
     detail_table,
@@ -28,7 +28,7 @@ def run_study(study: Tightness, console: Console) -> None:
         paths = {
             "results": study.results_path,
             "tables": write_markdown(findings, study.out),
-            **write_plot(findings, study.out),
+            **write_report(study, data, findings),
         }
     for text in (detail_table(findings), ratio_table(findings)):
         table = text.rich()

@@ -5,7 +5,7 @@ from rich.console import Console
 from modular_manifolds.cli.conduct import conduct, print_paths
 from modular_manifolds.experiments.study_display import StudyDisplay
 from modular_manifolds.experiments.transfer import Transfer, load_task, run_transfer
-from modular_manifolds.experiments.transfer_plot import write_plot
+from modular_manifolds.experiments.transfer_report import write_report
 from modular_manifolds.experiments.transfer_table import tables, write_markdown
 
 
@@ -19,7 +19,7 @@ def run_study(study: Transfer, console: Console) -> None:
         paths = {
             "results": study.results_path,
             "tables": write_markdown(findings, study.out),
-            **write_plot(findings, study.out),
+            **write_report(study, task, findings),
         }
     for table in tables(findings):
         console.print(table.rich())

@@ -1,19 +1,11 @@
 """What a comparison showed, in words and numbers drawn from its runs alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from modular_manifolds.experiments.reports import Finding
 from modular_manifolds.experiments.summary import Group
 
 SUBJECT = "manifold-muon"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A number to show large, and what it is."""
-
-    value: str
-    label: str
 
 
 def subject(best: Mapping[str, Group]) -> Group:
@@ -39,7 +31,7 @@ def headline(best: Mapping[str, Group]) -> str:
     return f"{opening}, {_distance(group, first)}, the most accurate of {len(best)} methods."
 
 
-def findings(best: Mapping[str, Group]) -> list[Finding]:
+def findings(best: Mapping[str, Group]) -> tuple[Finding, ...]:
     """The subject's accuracy, how far from the manifold it ends, and its step time beside the others'."""
     group = subject(best)
     found = [
@@ -52,7 +44,7 @@ def findings(best: Mapping[str, Group]) -> list[Finding]:
     if "muon" in best and group.method != "muon":
         ratio = group.step_milliseconds / best["muon"].step_milliseconds
         found.append(Finding(_times(ratio), "the optimizer time of torch.optim.Muon"))
-    return found
+    return tuple(found)
 
 
 def _times(ratio: float) -> str:

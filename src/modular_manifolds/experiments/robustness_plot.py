@@ -1,38 +1,22 @@
 """The figure of robustness: certified accuracy and accuracy under attack, against the radius."""
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from modular_manifolds.experiments.files import write_atomically
 from modular_manifolds.experiments.plots import open_axes
 from modular_manifolds.experiments.robustness import Measured
 from modular_manifolds.experiments.robustness_table import by_method
-from modular_manifolds.experiments.svg import standalone, to_svg
 
 # Colours stand out against a white and a near-black page alike.
 _COLORS = ("#3b82f6", "#e07a1f", "#0d9488", "#a855f7", "#e11d6f", "#7c8594")
 _SIZE = (5.4, 3.8)
-_PIXELS_PER_INCH = 150
 
 
-def write_plot(measured: Sequence[Measured], out: Path) -> dict[str, Path]:
-    """The figure as robustness.svg and robustness.png, by what to call them."""
-    svg, png = out / "robustness.svg", out / "robustness.png"
-    figure = _draw(measured)
-    description = "Accuracy that is certified, and that is left under attack, against the radius of the change."
-    write_atomically(svg, standalone(to_svg(figure, "robustness", description)).encode())
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_PIXELS_PER_INCH, facecolor="white")
-    write_atomically(png, buffer.getvalue())
-    return {"figure": svg, "as PNG": png}
-
-
-def _draw(measured: Sequence[Measured]) -> Figure:
+def draw(measured: Sequence[Measured]) -> Figure:
+    """A line for what is certified of a method, and one for what is left under attack."""
     with open_axes(_SIZE) as (figure, axes):
         for i, (method, runs) in enumerate(by_method(measured).items()):
             _attacked(axes, method, runs, _COLORS[i % len(_COLORS)])

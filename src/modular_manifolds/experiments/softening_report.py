@@ -1,35 +1,47 @@
-"""What came of a comparison of constraints: the printed tables, and the figures."""
+"""What came of a comparison of constraints: the printed tables, and the page."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
-from matplotlib import colormaps
-from numpy.typing import NDArray
-from rich.table import Table
+from rich.table import Table as Terminal
 
 from modular_manifolds.experiments.comparison import Finished
-from modular_manifolds.experiments.constraints import FREE, MANIFOLD_STEP, PROJECTED, Raw
-from modular_manifolds.experiments.files import write_atomically
-from modular_manifolds.experiments.plots import PLAIN_NUMBERS, Plot, finish, legend_below, open_axes
+from modular_manifolds.experiments.constraints import FREE
+from modular_manifolds.experiments.findings import findings, headline, leader
+from modular_manifolds.experiments.report_settings import comparison_settings, machine_settings
+from modular_manifolds.experiments.reports import Cell, Finding, Page, Section, Table, write_page
 from modular_manifolds.experiments.run import Run
-from modular_manifolds.experiments.summary import Spread, best_by_method
-from modular_manifolds.experiments.svg import INK, standalone
-from modular_manifolds.experiments.trace import Movement
+from modular_manifolds.experiments.softening import Softening
+from modular_manifolds.experiments.softening_plot import Moved, draw, runs_of
+from modular_manifolds.experiments.summary import Group, Spread, best_by_method
 
-Moved = Mapping[Run, Movement]
-
-_LOOKS: Mapping[str, dict[str, Any]] = {
-    FREE: {"color": "#7c8594", "marker": "P", "linestyle": "-"},
-    PROJECTED: {"color": "#0d9488", "marker": "^", "linestyle": "--"},
-    MANIFOLD_STEP: {"color": "#3b82f6", "marker": "o", "linestyle": "--"},
+_MOVEMENT = {
+    "distance": "d(W)",
+    "effective_distance": "d(W_eff)",
+    "reversals": "reversals",
+    "swing": "swing",
+    "turn": "turn",
 }
+"""Fields of a movement, and what they are called in a table."""
+
+_CONSTRAINTS = (
+    "The same network, batches and optimizer under every constraint: on raw weights that nothing holds (free), on raw "
+    "weights from which a soft constraint of constant kappa makes the effective ones (0 is the hardest), with the "
+    "nearest point of the manifold after every step (projected), and along the manifold (manifold-step). Learning "
+    "rates are those of highest mean test accuracy, so every accuracy here is a little flattered."
+)
+_MEASURES = (
+    "d is the distance to the manifold at the end, of raw and of effective weights; reversals, the share of steps at "
+    "which it turns round: 0 for a drift, 1/2 for a random walk, 1 for an oscillation. Swing is the cosine of "
+    "successive changes of W's singular values, turn that of W_eff: negative where steps undo one another."
+)
 
 
-def best_table(finished: Finished, moved: Moved) -> Table:
+def best_table(finished: Finished, moved: Moved) -> Terminal:
     """Every constraint at its best learning rate."""
-    table = Table(
+    table = Terminal(
         title="best learning rate of each constraint (by mean test accuracy)",
         caption="d: distance to the manifold at the end; reversals: share of steps at which it turns round; "
         "cosines of successive changes, swing: of W's singular values, turn: of W_eff",
@@ -38,7 +50,7 @@ def best_table(finished: Finished, moved: Moved) -> Table:
     for heading in ("lr", "test %", "train %", "d(W)", "d(W_eff)", "reversals", "swing", "turn"):
         table.add_column(heading, justify="right", no_wrap=True)
     for method, group in best_by_method(finished.results.values()).items():
-        runs = _runs(finished, method, group.lr)
+        runs = runs_of(finished, method, group.lr)
         table.add_row(
             method,
             f"{group.lr:g}",
@@ -49,100 +61,90 @@ def best_table(finished: Finished, moved: Moved) -> Table:
     return table
 
 
-def scan_table(finished: Finished, moved: Moved) -> Table:
+def scan_table(finished: Finished, moved: Moved) -> Terminal:
     """Reversals, by learning rate, and what they come with."""
     lrs = sorted({run.lr for run in finished.results})
-    table = Table(title="by learning rate: reversals of d(W) | test accuracy, %")
+    table = Terminal(title="by learning rate: reversals of d(W) | test accuracy, %")
     table.add_column("constraint", no_wrap=True)
     for lr in lrs:
         table.add_column(f"{lr:g}", justify="right")
     for method in finished.comparison.methods:
         cells = []
         for lr in lrs:
-            runs = _runs(finished, method, lr)
+            runs = runs_of(finished, method, lr)
             accuracy = Spread.of(finished.results[run].test_accuracy for run in runs)
             cells.append(f"{_mean(moved, runs, 'reversals')} | {accuracy.mean:.1f}")
         table.add_row(method, *cells)
     return table
 
 
-def draw(finished: Finished, moved: Moved) -> list[Path]:
-    """Write plots/*.svg; their paths."""
-    lr = best_by_method(finished.results.values())[FREE].lr
-    drawn = [
-        _distances(finished, lr, effective=False),
-        _distances(finished, lr, effective=True),
-        _scan(finished, "accuracy", "test accuracy (%)", lambda run: finished.results[run].test_accuracy),
-        _scan(finished, "reversals", "share of steps that turn round", lambda run: moved[run].reversals),
-        _scan(finished, "swing", "swing: cosine of changes of σ", lambda run: moved[run].swing),
-        _scan(finished, "turn", "turn: cosine of changes of W_eff", lambda run: moved[run].turn),
-    ]
-    paths = [finished.comparison.out / "plots" / f"{plot.name}.svg" for plot in drawn]
-    for path, plot in zip(paths, drawn, strict=True):
-        write_atomically(path, standalone(plot.drawing).encode())
-    return paths
+def write_report(finished: Finished, moved: Moved) -> Path:
+    """Write the page and its figures into the comparison's folder; where the page is."""
+    return write_page(report_page(finished, moved), finished.comparison.out)["report"]
 
 
-def _distances(finished: Finished, lr: float, *, effective: bool) -> Plot:
-    what = "W_eff" if effective else "W"
-    caption = f"First layer, learning rate {lr:g}: mean over the seeds. Logarithmic axes."
-    table = finished.comparison.table
-    with open_axes() as (figure, axes):
-        for method, constraint in table.items():
-            if not isinstance(constraint, Raw):
-                continue
-            d = _first_layer(finished, _runs(finished, method, lr))
-            shrink = 1.0 if constraint.kappa is None else constraint.kappa * d**2 / (1 + constraint.kappa * d**2)
-            curve = (d * shrink if effective else d).mean(0)
-            if curve.max() > 0:
-                steps = np.arange(1, len(curve))  # before the first, weights are where they were put
-                axes.plot(steps, curve[1:], **{**_style(method, table), "marker": ""})
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.xaxis.set_major_formatter(PLAIN_NUMBERS)
-        axes.set_xlabel("step")
-        axes.set_ylabel(f"distance of {what}")
-        legend_below(figure, axes)
-        return finish(f"distance-{what}", f"Distance of {what}", caption, figure)
+def report_page(finished: Finished, moved: Moved) -> Page:
+    """What was compared, and what came out."""
+    softening = cast(Softening, finished.comparison)
+    best = best_by_method(finished.results.values())
+    raw, effective, *scans = draw(finished, moved)
+    return Page(
+        recipe="soften",
+        subject=f"{softening.data}, {softening.optimizer}, {len(finished.results)} runs",
+        headline=headline(best),
+        findings=(*findings(best), *_against_free(best)),
+        sections=(
+            Section(
+                "Each constraint at its best learning rate",
+                (_CONSTRAINTS, _MEASURES),
+                (_best(finished, moved, best),),
+            ),
+            Section("By learning rate", figures=tuple(scans)),
+            Section("Distance from the manifold", figures=(raw, effective)),
+            Section("All learning rates", tables=(_all(finished, moved),), folded=True),
+        ),
+        settings=(
+            *comparison_settings(softening, finished.data),
+            ("optimizer", softening.optimizer),
+            ("start of raw weights", str(softening.start)),
+            *machine_settings(str(softening.threads)),
+        ),
+        command=softening.command(),
+    )
 
 
-def _scan(finished: Finished, name: str, label: str, measure: Callable[[Run], float]) -> Plot:
-    table = finished.comparison.table
-    with open_axes() as (figure, axes):
-        for method in table:
-            lrs = sorted({run.lr for run in finished.results if run.method == method})
-            spreads = [Spread.of(map(measure, _runs(finished, method, lr))) for lr in lrs]
-            if not all(np.isnan(spread.mean) for spread in spreads):
-                means, errors = [spread.mean for spread in spreads], [spread.std for spread in spreads]
-                axes.errorbar(lrs, means, yerr=errors, capsize=2, **_style(method, table))
-        if name != "accuracy":
-            axes.axhline(0.5 if name == "reversals" else 0.0, color=INK, linewidth=0.6, linestyle=":")
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(PLAIN_NUMBERS)
-        axes.set_xlabel("learning rate")
-        axes.set_ylabel(label)
-        legend_below(figure, axes)
-        caption = "Mean over the seeds; bars show one standard deviation."
-        return finish(name, f"{label[0].upper()}{label[1:]}, against learning rate", caption, figure)
+def _against_free(best: dict[str, Group]) -> list[Finding]:
+    first = leader(best)
+    points = first.test_accuracy.mean - best[FREE].test_accuracy.mean
+    if first.method == FREE or np.isnan(points):
+        return []
+    return [Finding(f"{points:+.2f}", f"points of test accuracy of {first.method}, against free weights")]
 
 
-def _first_layer(finished: Finished, runs: Iterable[Run]) -> NDArray[np.float64]:
-    return np.stack([finished.store.weights(run)["distance"][:, 0].double().numpy() for run in runs])
+def _best(finished: Finished, moved: Moved, best: dict[str, Group]) -> Table:
+    rows = [_row(finished, moved, method, group.lr) for method, group in best.items()]
+    return Table(_columns(), tuple(rows), highlight=(list(best).index(leader(best).method),))
 
 
-def _runs(finished: Finished, method: str, lr: float) -> list[Run]:
-    return [run for run in finished.results if (run.method, run.lr) == (method, lr)]
+def _all(finished: Finished, moved: Moved) -> Table:
+    keys = dict.fromkeys((run.method, run.lr) for run in finished.results)
+    return Table(_columns(), tuple(_row(finished, moved, *key) for key in keys))
+
+
+def _columns() -> tuple[str, ...]:
+    return ("constraint", "lr", "test accuracy (%)", "train accuracy (%)", *_MOVEMENT.values())
+
+
+def _row(finished: Finished, moved: Moved, method: str, lr: float) -> tuple[Cell, ...]:
+    runs = runs_of(finished, method, lr)
+    test, train = (
+        Spread.of(getattr(finished.results[run], name) for run in runs) for name in ("test_accuracy", "train_accuracy")
+    )
+    movement = [Spread.of(getattr(moved[run], name) for run in runs).mean for name in _MOVEMENT]
+    return (method, lr, test.text(2), train.text(2), *movement)
 
 
 def _mean(moved: Moved, runs: Iterable[Run], name: str) -> str:
     """Of one field of the runs' movements; a dash where it is not defined."""
     mean = Spread.of(getattr(moved[run], name) for run in runs).mean
     return "-" if np.isnan(mean) else f"{mean:.2g}"
-
-
-def _style(method: str, table: Mapping[str, Any]) -> dict[str, Any]:
-    if method in _LOOKS:
-        return {"label": method, "markersize": 4.5, "linewidth": 1.4, **_LOOKS[method]}
-    soft = [name for name in table if name not in _LOOKS]
-    colour = colormaps["plasma"](0.1 + 0.7 * soft.index(method) / max(len(soft) - 1, 1))
-    return {"label": method, "color": colour, "marker": "s", "markersize": 3.5, "linewidth": 1.4}

@@ -1,8 +1,6 @@
 """The figure of a study: test accuracy of every geometry, a panel for each layer."""
 
-import io
 import math
-from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -10,9 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from modular_manifolds.experiments.candidates import CANDIDATES, REFERENCE
-from modular_manifolds.experiments.files import write_atomically
 from modular_manifolds.experiments.study_findings import ALL, Findings, Layer
-from modular_manifolds.experiments.svg import FAINT, INK, STYLE, standalone, to_svg
+from modular_manifolds.experiments.svg import FAINT, INK, STYLE
 
 # Colours stand out against a white and a near-black page alike.
 _COLORS = {
@@ -23,22 +20,10 @@ _COLORS = {
     "MaxColumn": "#0d9488",
 }
 _TOGETHER = "#e11d6f"
-_PIXELS_PER_INCH = 150
 
 
-def write_plot(findings: Findings, out: Path) -> dict[str, Path]:
-    """The figure as accuracy.svg and accuracy.png, by what to call them."""
-    svg, png = out / "accuracy.svg", out / "accuracy.png"
-    figure = _draw(findings)
-    description = "Test accuracy of every manifold and norm, on each layer and on all layers at once."
-    write_atomically(svg, standalone(to_svg(figure, "geometries", description)).encode())
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_PIXELS_PER_INCH, facecolor="white")
-    write_atomically(png, buffer.getvalue())
-    return {"figure": svg, "as PNG": png}
-
-
-def _draw(findings: Findings) -> Figure:
+def draw(findings: Findings) -> Figure:
+    """A panel for each layer, and one for all at once."""
     names = findings.candidates
     with rc_context(STYLE):
         figure = Figure(figsize=(2.4 + 2.1 * len(findings.layers), 1.6 + 0.26 * len(names)), layout="constrained")

@@ -1,8 +1,6 @@
 """The figure of a study of tightness: bound over largest stretch against depth, and accuracy beside it."""
 
-import io
 from math import isfinite
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
@@ -11,8 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from modular_manifolds.experiments.files import write_atomically
-from modular_manifolds.experiments.svg import INK, STYLE, standalone, to_svg
+from modular_manifolds.experiments.svg import INK, STYLE
 from modular_manifolds.experiments.tightness import Findings, Measured
 from modular_manifolds.experiments.tightness_networks import MODULAR_MLP, TOWER, TRAINED
 from modular_manifolds.experiments.tightness_table import by_family
@@ -20,22 +17,10 @@ from modular_manifolds.experiments.tightness_table import by_family
 # Colours stand out against a white and a near-black page alike.
 _COLORS = ("#3b82f6", "#e07a1f", "#0d9488", "#e11d6f")
 _OTHERS = {MODULAR_MLP: ("#7c8594", "D"), TOWER: ("#a855f7", "^")}
-_PIXELS_PER_INCH = 150
 
 
-def write_plot(findings: Findings, out: Path) -> dict[str, Path]:
-    """The figure as tightness.svg and tightness.png, by what to call them."""
-    svg, png = out / "tightness.svg", out / "tightness.png"
-    figure = _draw(findings)
-    description = "Proved Lipschitz bound over the largest stretch found, and test accuracy, against depth."
-    write_atomically(svg, standalone(to_svg(figure, "tightness", description)).encode())
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_PIXELS_PER_INCH, facecolor="white")
-    write_atomically(png, buffer.getvalue())
-    return {"figure": svg, "as PNG": png}
-
-
-def _draw(findings: Findings) -> Figure:
+def draw(findings: Findings) -> Figure:
+    """Ratios on the left, what the trained networks can do on the right."""
     groups = by_family(findings)
     depths = sorted({specimen.depth for specimen in findings})
     looks = _looks(list(groups))

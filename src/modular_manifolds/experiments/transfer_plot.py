@@ -1,38 +1,23 @@
 """The figure of a transfer study: loss against learning rate, a panel for every method, a line for every network."""
 
-import io
 from math import isfinite, log2
-from pathlib import Path
 
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator, NullFormatter
 
-from modular_manifolds.experiments.files import write_atomically
 from modular_manifolds.experiments.plots import PLAIN_NUMBERS
-from modular_manifolds.experiments.svg import INK, STYLE, standalone, to_svg
+from modular_manifolds.experiments.svg import INK, STYLE
 from modular_manifolds.experiments.transfer_findings import Family, Findings
 
-_PIXELS_PER_INCH = 150
 _COLORS = colormaps["plasma"]
 _DARKEST, _LIGHTEST = 0.2, 0.8
 """Of the colours, those that stand out against a white and a near-black page alike."""
 
 
-def write_plot(findings: Findings, out: Path) -> dict[str, Path]:
-    """The figure as transfer.svg and transfer.png, by what to call them."""
-    svg, png = out / "transfer.svg", out / "transfer.png"
-    figure = _draw(findings)
-    description = f"{findings.title}: training loss against learning rate, for every method and network."
-    write_atomically(svg, standalone(to_svg(figure, "transfer", description)).encode())
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_PIXELS_PER_INCH, facecolor="white")
-    write_atomically(png, buffer.getvalue())
-    return {"figure": svg, "as PNG": png}
-
-
-def _draw(findings: Findings) -> Figure:
+def draw(findings: Findings) -> Figure:
+    """A row of panels for every sweep."""
     sweeps, methods = findings.sweeps, findings.methods
     with rc_context(STYLE):
         figure = Figure(figsize=(0.7 + 2.7 * len(methods), 0.4 + 2.6 * len(sweeps)), layout="constrained")

@@ -55,7 +55,7 @@ def geometries(
 
     One layer at a time has the candidate, at a learning rate chosen on held-out images; then all layers have it; then
     each layer has its best one. Takes minutes on digits and hours on cifar10, for the pairs without a closed form.
-    Writes results.json, tables.md and a figure into --out.
+    Writes results.json, tables.md, report.html and a figure into --out.
     """
     from modular_manifolds.cli.geometries import run_geometries
     from modular_manifolds.experiments.study import Study

@@ -38,8 +38,8 @@ def robustness(
 
     Takes every method's best learning rate with all seeds from one or more folders of compare. A decision is certified
     up to margin / (sqrt(2) L), L the network's Lipschitz constant from pixels to logits; projected gradient descent
-    attacks it. Writes robustness.json and a figure into --out. Minutes on cifar10. Exit status 3 means that an attack
-    changed a certified decision, which a right certificate rules out.
+    attacks it. Writes robustness.json, report.html and a figure into --out. Minutes on cifar10. Exit status 3 means
+    that an attack changed a certified decision, which a right certificate rules out.
     """
     from modular_manifolds.cli.robustness import run_robustness
     from modular_manifolds.experiments.robustness import Robustness

@@ -61,8 +61,8 @@ def soften(
 ) -> None:
     """Train with weights free, softly drawn to the Stiefel manifold, and held on it; say whether they oscillate.
 
-    The soft constraint is W_eff = (1 - a) W + a Pi(W) with a = 1 / (1 + kappa dist(W)^2). Writes results.json, plots,
-    TensorBoard logs, and every run's weights and distances step by step into --out.
+    The soft constraint is W_eff = (1 - a) W + a Pi(W) with a = 1 / (1 + kappa dist(W)^2). Writes results.json,
+    report.html, plots, TensorBoard logs, and every run's weights and distances step by step into --out.
     """
     from modular_manifolds.cli.soften import run_softening
     from modular_manifolds.experiments.softening import Softening

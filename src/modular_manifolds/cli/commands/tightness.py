@@ -54,8 +54,8 @@ def tightness(
     """Say how much larger the proved Lipschitz bound is than the largest stretch that can be found, by depth.
 
     Of ReLU networks without biases, trained and at their start: every method at its learning rate of highest test
-    accuracy. Takes about a quarter of an hour of one core on digits. Writes results.json, tables.md and a figure into
-    --out. Exit status 3 means that a stretch was measured above the bound, which a right bound rules out.
+    accuracy. Takes about a quarter of an hour of one core on digits. Writes results.json, tables.md, report.html and
+    a figure into --out. Exit status 3 means that a stretch was measured above the bound, which a right bound rules out.
     """
     from modular_manifolds.cli.tightness import run_study
     from modular_manifolds.experiments.tightness import EPOCHS, Tightness

@@ -64,7 +64,8 @@ def transfer(
 ) -> None:
     """Find the best learning rate at every width and depth, and say how far it moves, beside AdamW's and Muon's.
 
-    Takes about half an hour of one core on digits. Writes results.json, tables.md and a figure into --out.
+    Takes about half an hour of one core on digits. Writes results.json, tables.md, report.html and a figure into
+    --out.
     """
     from modular_manifolds.cli.transfer import run_study
     from modular_manifolds.experiments.transfer import Transfer

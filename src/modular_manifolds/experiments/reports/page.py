@@ -1,5 +1,6 @@
 """The parts of a report, as plain data: what is to be said, not how it looks."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,17 +8,29 @@ from typing import Any
 from modular_manifolds.experiments.results import plain
 
 Cell = str | float | int | None
-"""Of a table: text, a number that columns are sorted by, or nothing. A number is shown to four digits."""
+"""Of a table: text, a number, or nothing, as which a number that is not finite counts.
+
+Numbers are shown to four digits; a column of them, or of texts such as `52.5 ± 0.3`, is sorted by number.
+"""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under `columns`, each as long. `highlight` numbers the rows that the report is about."""
+    """Rows under `columns`, each as long. `highlight` numbers the rows that the report is about.
+
+    Raises:
+        ValueError: a row is longer or shorter.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     caption: str = ""
     highlight: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"a row has {len(row)} cells, expected {len(self.columns)}, one a column: {row!r}")
 
 
 @dataclass(frozen=True)
@@ -25,7 +38,7 @@ class Figure:
     """One <svg> element, as `svg.to_svg` makes it, and the numbers it was drawn from."""
 
     name: str
-    """Unique on a page; the figure's file is plots/<name>.svg."""
+    """Unique on a page: letters, digits and any of `_.-`. The figure's file is plots/<name>.svg."""
     title: str
     caption: str
     drawing: str
@@ -58,7 +71,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Page:
-    """A report. `headline` is one sentence that says what came out, for or against."""
+    """A report. `headline` is one sentence that says what came out, for or against.
+
+    Raises:
+        ValueError: two figures have one name, or a name is unfit for a file.
+    """
 
     recipe: str
     """Name of the command."""
@@ -71,6 +88,18 @@ class Page:
     command: str
     """The command line that repeats it."""
     findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [figure.name for figure in self.figures]
+        if unfit := [name for name in names if not re.fullmatch(r"\w[\w.-]*", name)]:
+            raise ValueError(f"a figure is called {unfit[0]!r}; a name has letters, digits and any of _.- alone")
+        if len(set(names)) < len(names):
+            raise ValueError(f"figures of one page must differ in their names, but these are {', '.join(names)}")
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """Of all sections."""
+        return tuple(figure for section in self.sections for figure in section.figures)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values only."""

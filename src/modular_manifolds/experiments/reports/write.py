@@ -3,19 +3,21 @@
 import json
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from modular_manifolds.experiments import svg
 from modular_manifolds.experiments.data import DataError
 from modular_manifolds.experiments.files import write_atomically
 from modular_manifolds.experiments.reports.page import Page
+from modular_manifolds.experiments.reports.render import render
+
+PAGE = "page.json"
+"""The file in a folder that makes it one with a report."""
 
 
 def write_page(page: Page, out: Path) -> dict[str, Path]:
     """Write everything into `out`; where to look, by what it is."""
-    for figure in (figure for section in page.sections for figure in section.figures):
+    for figure in page.figures:
         write_atomically(out / "plots" / f"{figure.name}.svg", svg.standalone(figure.drawing).encode())
-    write_atomically(out / "page.json", json.dumps(page.to_json(), indent=1).encode())
+    write_atomically(out / PAGE, json.dumps(page.to_json(), indent=1).encode())
     path = out / "report.html"
     write_atomically(path, render([page]).encode())
     return {"report": path}
@@ -27,22 +29,10 @@ def read_page(folder: Path) -> Page:
     Raises:
         DataError: there is no report, or it is damaged.
     """
-    path = folder / "page.json"
+    path = folder / PAGE
     try:
         return Page.from_json(json.loads(path.read_bytes()))
     except OSError as error:
         raise DataError(f"{folder} holds no report ({error}). Run an experiment with --out {folder}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error!r}). Run the experiment that wrote it again.") from error
-
-
-def render(pages: list[Page]) -> str:
-    """One HTML document of one page or several."""
-    environment = Environment(
-        loader=PackageLoader("modular_manifolds.experiments.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("pages.html.j2").render(pages=pages)
