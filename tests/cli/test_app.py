@@ -55,6 +55,7 @@ def test_soften_on_digits(tmp_path):
     assert ran.exit_code == 0, ran.output
     assert f"results: {tmp_path / 'results.json'}" in ran.output
     assert f"plots:   {tmp_path / 'plots'}" in ran.output
+    assert f"report:  {tmp_path / 'report.html'}" in ran.output
     rows = json.loads((tmp_path / "results.json").read_text())
     assert [row["method"] for row in rows] == ["free", "kappa-1", "kappa-0", "projected", "manifold-step"]
     assert {path.stem for path in (tmp_path / "plots").iterdir()} > {"accuracy", "reversals"}
@@ -81,7 +82,7 @@ def test_geometries_on_digits(tmp_path):
     options = ("--candidates", "Stiefel x Spectral,Euclidean x Frobenius", "--seeds", 1, "--epochs", 1)
     ran = invoke("geometries", *options, "--widths", "4", "--out", tmp_path)
     assert ran.exit_code == 0, ran.output
-    for name in ("results.json", "tables.md", "accuracy.svg", "accuracy.png"):
+    for name in ("results.json", "tables.md", "accuracy.svg", "accuracy.png", "report.html"):
         assert str(tmp_path / name) in ran.output
         assert (tmp_path / name).is_file()
     assert "best of each layer" in ran.output
@@ -112,6 +113,7 @@ def test_missing_data_is_one_clear_line(tmp_path):
 
 def test_help_shows_an_example():
     assert "modular-manifolds compare --data cifar10" in invoke("compare", "--help").output
+    assert "modular-manifolds report runs" in invoke("report", "--help").output
     assert "modular-manifolds soften --data cifar10" in invoke("soften", "--help").output
     assert "modular-manifolds geometries --data cifar10" in invoke("geometries", "--help").output
     assert "compare" in invoke("--help").output

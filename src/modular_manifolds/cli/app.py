@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from modular_manifolds.cli.commands import compare, geometries, model, robustness, soften, tightness, transfer
+from modular_manifolds.cli.commands import compare, geometries, model, report, robustness, soften, tightness, transfer
 
 app = typer.Typer(
     name="modular-manifolds",
@@ -39,3 +39,4 @@ app.command(epilog=soften.EPILOG)(soften.soften)
 app.command(epilog=robustness.EPILOG)(robustness.robustness)
 app.command(epilog=tightness.EPILOG)(tightness.tightness)
 app.command(epilog=transfer.EPILOG)(transfer.transfer)
+app.command(epilog=report.EPILOG)(report.report)
