@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint format bench clean
+.PHONY: demo test test-slow reports-small lint format bench clean
 
 demo: $(STAMP)  ## train a small network with every method on handwritten digits, and write a report
 	$(BIN)/modular-manifolds compare --data digits --out runs/digits
@@ -15,6 +15,25 @@ test: $(STAMP)  ## the test suite
 
 test-slow: $(STAMP)  ## the checks that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup -m slow
+
+# Every experiment at toy size, a line each, in the order in which they run: robustness attacks what compare trained.
+# A new experiment joins here; its --out is added.
+define SMALL
+compare --seeds 2 --epochs 2
+robustness runs/small/compare --images 100 --steps 20 --restarts 1
+soften --optimizer sgd --kappas 0,1,100 --lrs 0.03,0.3 --seeds 2 --epochs 3
+transfer --widths 16,32 --depths 2,4 --width 16 --depth 2 --steps 30 --reach 1 --seeds 1
+tightness --depths 3,6 --width 32 --seeds 1 --epochs 3 --effort 0.1
+geometries --widths 32 --seeds 2 --epochs 1
+endef
+export SMALL
+
+reports-small: $(STAMP)  ## every experiment in small, and their reports in one file
+	rm -rf runs/small
+	echo "$$SMALL" | while read -r name options; do \
+	  OMP_NUM_THREADS=1 $(BIN)/modular-manifolds $$name $$options --out runs/small/$$name </dev/null || exit 1; \
+	done
+	$(BIN)/modular-manifolds report runs/small --out runs/small/report.html
 
 lint: $(STAMP)  ## style and types
 	$(BIN)/ruff check .
