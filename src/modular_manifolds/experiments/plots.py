@@ -184,7 +184,9 @@ def legend_below(figure: Canvas, axes: Axes) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
 
 
-def finish(name: str, title: str, caption: str, canvas: Canvas, data: Table, *, narrow: bool = False) -> Figure:
+def finish(
+    name: str, title: str, caption: str, canvas: Canvas, data: Table | None = None, *, narrow: bool = False
+) -> Figure:
     """The drawing and the numbers it shows, as they go on the page."""
     return Figure(name, title, caption, to_svg(canvas, name, f"{title}. {caption}"), data, narrow)
 
