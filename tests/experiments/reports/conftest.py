@@ -23,6 +23,7 @@ SORTED = Table(
 def _figure(name: str, size: tuple[float, float] = plots.SIZE) -> Figure:
     with plots.open_axes(size) as (canvas, axes):
         axes.plot([0, 1], [0, 1], marker="o")
+        axes.imshow([[0, 1], [1, 0]])
         return plots.finish(name, f"{name} & more", "What it shows.", canvas, Table(("x", "y"), ((0, 0.0), (1, 1.0))))
 
 

@@ -19,7 +19,7 @@ class References(HTMLParser):
         for name, value in attrs:
             if name == "id":
                 self.ids.append(value)
-            if name in ("href", "xlink:href", "src"):
+            if name in ("href", "xlink:href", "src") and not value.startswith("data:"):
                 (self.used if value.startswith("#") else self.fetched).append(value.lstrip("#"))
             elif value and "url(#" in value:
                 self.used.append(value.partition("url(#")[2].partition(")")[0])
