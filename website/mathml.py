@@ -1,0 +1,25 @@
+"""MkDocs hook: formulas become MathML when the site is built, so that reading it takes no script and no web font.
+
+In the sources they are `$...$` and fences of `math`, which GitHub sets as well.
+"""
+
+import re
+from html import unescape
+from typing import Any
+
+from latex2mathml.converter import convert
+
+FORMULA = re.compile(
+    r'<(?P<tag>span|div) class="arithmatex">\\(?P<bracket>[(\[])(?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
+)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """The page with every formula that arithmatex has marked as a <math> element."""
+    return FORMULA.sub(_mathml, html)
+
+
+def _mathml(match: re.Match[str]) -> str:
+    displayed = match["bracket"] == "["
+    formula = convert(unescape(match["tex"]).strip(), display="block" if displayed else "inline")
+    return f'<div class="formula">{formula}</div>' if displayed else formula
