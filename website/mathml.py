@@ -13,6 +13,9 @@ FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\(?P<bracket>[(\[])(?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
 
+OPEN, CLOSE = "<mo>&#x00028;</mo>", "<mo>&#x00029;</mo>"
+"""Parentheses around a matrix. The stylesheet draws them, as few readers have a font whose own can stretch."""
+
 
 def on_page_content(html: str, **_: Any) -> str:
     """The page with every formula that arithmatex has marked as a <math> element."""
@@ -22,4 +25,5 @@ def on_page_content(html: str, **_: Any) -> str:
 def _mathml(match: re.Match[str]) -> str:
     displayed = match["bracket"] == "["
     formula = convert(unescape(match["tex"]).strip(), display="block" if displayed else "inline")
+    formula = formula.replace(f"{OPEN}<mtable>", '<mtable class="matrix">').replace(f"</mtable>{CLOSE}", "</mtable>")
     return f'<div class="formula">{formula}</div>' if displayed else formula
