@@ -28,8 +28,8 @@ format: $(STAMP)
 bench: $(STAMP)  ## one optimizer step, as ratios to torch.optim.Muon
 	$(BIN)/python -m benchmarks step
 
-docs: $(STAMP)  ## the documentation site; whatever does not resolve is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+docs: $(STAMP)  ## the documentation site; whatever does not resolve is an error (with --quiet it would not be)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open $(CURDIR)/site/index.html, or make docs-serve to search it too"
 
 docs-serve: $(STAMP)  ## the same, on http://127.0.0.1:8000, built anew as files change
