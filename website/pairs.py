@@ -22,12 +22,12 @@ def table() -> str:
     lines = ["| manifold | norms | direction | cost | source |", "|---|---|---|---|---|"]
     for (name, kind, cost, source), group in groupby(rows, itemgetter(0, 1, 2, 3)):
         norms = ", ".join(f"`{norm}`" for *_, norm in group)
-        lines.append(f"| `{name}` | {norms} | {kind} | {cost} | {source} |")
+        lines.append(f"| {name} | {norms} | {kind} | {cost} | {source} |")
     return "\n".join(lines) + "\n"
 
 
 def _name(row: Row) -> str:
-    return row.manifold.__name__ + (row.only and f"({row.only})")
+    return f"`{row.manifold.__name__}`" + (row.only and f" with {row.only}")
 
 
 def _ours(kind: type) -> bool:
