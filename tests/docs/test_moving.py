@@ -132,6 +132,26 @@ def test_names(w: Tensor) -> None:
         assert hasattr(mm.Stiefel, ours)
 
 
+def test_geoopts_other_manifolds_are_there() -> None:
+    for name in ("ManifoldTensor", "Euclidean", "BirkhoffPolytope", "PoincareBall", "Lorentz"):
+        assert hasattr(geoopt, name)
+
+
+def test_both_positive_definite_metrics_are_affine_invariant(grads: list[Tensor]) -> None:
+    x = torch.eye(8) + grads[0].mT @ grads[0]
+    g = grads[1][:8]
+    theirs = geoopt.SymmetricPositiveDefinite().egrad2rgrad(x, g)
+    torch.testing.assert_close(mm.SymmetricPositiveDefinite().gradient(x, g), theirs, rtol=1e-4, atol=1e-3)
+
+
+def test_geoopts_default_stiefel_doubles_rotations(w: Tensor, grads: list[Tensor]) -> None:
+    x = mm.Stiefel().project(w.double())
+    u = 1e-5 * mm.Stiefel().to_tangent(x, grads[0].double())
+    for manifold, factor in [(geoopt.Stiefel(), 2), (geoopt.EuclideanStiefel(), 1)]:
+        change = manifold.retr(x, u) - x
+        torch.testing.assert_close(x.mT @ change, factor * x.mT @ u, rtol=0, atol=1e-8)
+
+
 def test_small_steps_agree_with_geoopts(w: Tensor, grads: list[Tensor]) -> None:
     def apart(lr: float) -> float:
         ours = nn.Parameter(w.double())

@@ -11,7 +11,7 @@ import modular_manifolds as mm
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/index.md", "docs/theory.md", "docs/choosing.md", "docs/moving.md", "docs/faq.md")
-"""Those whose blocks follow on one another. docs/distributed.md has a test of its own; docs/modular.md, fragments."""
+"""Those whose blocks follow on one another; tests/docs/test_fragments.py has the others."""
 
 
 def blocks(page: str) -> list[str]:
