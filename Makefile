@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow reports-small lint format bench clean
+.PHONY: demo test test-slow reports-small lint format bench docs docs-serve clean
 
 demo: $(STAMP)  ## train a small network with every method on handwritten digits, and write a report
 	$(BIN)/modular-manifolds compare --data digits --out runs/digits
@@ -47,8 +47,15 @@ format: $(STAMP)
 bench: $(STAMP)  ## one optimizer step, as ratios to torch.optim.Muon
 	$(BIN)/python -m benchmarks step
 
+docs: $(STAMP)  ## the documentation site; whatever does not resolve is an error (with --quiet it would not be)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open $(CURDIR)/site/index.html, or make docs-serve to search it too"
+
+docs-serve: $(STAMP)  ## the same, on http://127.0.0.1:8000, built anew as files change
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache
 
 # the constraints keep pip from fetching a GPU build of torch on a machine that has none
 $(STAMP): pyproject.toml constraints.txt
