@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from modular_manifolds.cli.commands import compare, geometries, model, robustness, soften, tightness, transfer
+from modular_manifolds.cli.commands import (
+    compare,
+    erasure,
+    geometries,
+    model,
+    robustness,
+    soften,
+    solvers,
+    tightness,
+    transfer,
+)
 
 app = typer.Typer(
     name="modular-manifolds",
@@ -39,3 +49,5 @@ app.command(epilog=soften.EPILOG)(soften.soften)
 app.command(epilog=robustness.EPILOG)(robustness.robustness)
 app.command(epilog=tightness.EPILOG)(tightness.tightness)
 app.command(epilog=transfer.EPILOG)(transfer.transfer)
+app.command(epilog=erasure.EPILOG)(erasure.erasure)
+app.command(epilog=solvers.EPILOG)(solvers.solvers)
