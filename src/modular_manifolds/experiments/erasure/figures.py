@@ -14,6 +14,7 @@ from modular_manifolds.experiments.erasure.study import Finished
 from modular_manifolds.experiments.erasure.trial import build, starting_picture
 from modular_manifolds.experiments.plots import PLAIN_NUMBERS, SIZE, legend_below, open_axes
 from modular_manifolds.experiments.reports import Figure, Table
+from modular_manifolds.experiments.results import plain
 from modular_manifolds.experiments.summary import Spread
 from modular_manifolds.experiments.svg import INK, STYLE, to_svg
 
@@ -149,7 +150,7 @@ def _table(columns: dict[str, list[Cell]]) -> Table:
     return Table(
         ("method", "lr", "test accuracy, %", "train accuracy, %", "cosine with start", "contrast", "of its start",
          "rank of gradients", "rank of updates", "rank of change"),
-        tuple(_row(cell) for column in columns.values() for cell in column),
+        tuple(tuple(plain(_row(cell))) for column in columns.values() for cell in column),
     )  # fmt: skip
 
 

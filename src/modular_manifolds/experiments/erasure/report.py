@@ -5,6 +5,7 @@ from modular_manifolds.experiments.erasure.findings import best, headline, sente
 from modular_manifolds.experiments.erasure.study import Finished
 from modular_manifolds.experiments.erasure.updates import METHODS
 from modular_manifolds.experiments.reports import Finding, Page, Section, Table
+from modular_manifolds.experiments.results import plain
 
 _ABOUT = (
     "A picture is drawn into the middle one of a network's three weight matrices: under the ink, entries are 0. The "
@@ -82,4 +83,6 @@ def best_table(finished: Finished) -> Table:
         for setting in finished.erasure.settings
         for method, cell in best(finished, setting).items()
     )
-    return Table(columns, rows, "Every method at its learning rate of highest test accuracy")
+    return Table(
+        columns, tuple(tuple(plain(row)) for row in rows), "Every method at its learning rate of highest test accuracy"
+    )

@@ -1,9 +1,11 @@
 """The figures of a report on solvers: where training ends against how good its directions were."""
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from modular_manifolds.experiments.plots import PLAIN_NUMBERS, finish, legend_below, open_axes
 from modular_manifolds.experiments.reports import Figure, Table
+from modular_manifolds.experiments.results import plain
 from modular_manifolds.experiments.solvers.findings import Findings
 from modular_manifolds.experiments.solvers.ladder import LADDER, REFERENCE
 from modular_manifolds.experiments.svg import FAINT
@@ -33,9 +35,12 @@ def _against(findings: Findings, lr: float, measure: str) -> Figure:
             axes.plot(gaps, values, ".", color=color, markersize=3, alpha=0.5)
             mean = cell.spread(measure).mean
             axes.plot([cell.spread("gap").mean], [mean], marker, color=color, markersize=6, label=LADDER[solver].label)
-        axes.set_xscale("log")
-        axes.set_xlabel("share of the steepest decrease that is missed")
+        _gap_axis(axes)
         axes.set_ylabel(label)
+        if measure == "train_loss":
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(PLAIN_NUMBERS)
         legend_below(figure, axes)
         caption = (
@@ -62,15 +67,23 @@ def time_against_gap(findings: Findings) -> Figure:
             x, y = cell.spread("gap").mean, cell.spread("step_milliseconds").mean
             marker = _MARKERS[i % len(_MARKERS)]
             axes.plot([x], [y], marker, color=_color(solver), markersize=6, label=LADDER[solver].label)
-        axes.set_xscale("log")
+        _gap_axis(axes)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(PLAIN_NUMBERS)
-        axes.set_xlabel("share of the steepest decrease that is missed")
         axes.set_ylabel("ms per step")
         legend_below(figure, axes)
         caption = f"Processor time to step all layers, at lr {lr:g}; median of ten steps, mean over the seeds."
         plot = finish("time", "Time of a step against the gap of directions", caption, figure)
     return Figure(plot.name, plot.title, plot.caption, plot.drawing, table(findings, (lr,)))
+
+
+def _gap_axis(axes: Axes) -> None:
+    """Linear below 1 %, where the exact ones are, and logarithmic above."""
+    axes.set_xscale("symlog", linthresh=0.01)
+    axes.set_xlim(-0.002, 1)
+    axes.set_xticks([0, 0.01, 0.03, 0.1, 0.3, 1], ["0", "1", "3", "10", "30", "100"])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("share of the steepest decrease that is missed (%)")
 
 
 def table(findings: Findings, lrs: tuple[float, ...]) -> Table:
@@ -105,7 +118,7 @@ def table(findings: Findings, lrs: tuple[float, ...]) -> Table:
                     findings.noise(solver, lr, "train_loss"),
                 )
             )
-    return Table(columns, tuple(rows), highlight=tuple(strong))
+    return Table(columns, tuple(tuple(plain(row)) for row in rows), highlight=tuple(strong))
 
 
 def _color(solver: str) -> str:

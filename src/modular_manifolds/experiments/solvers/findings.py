@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan, nan, sqrt
-from statistics import fmean, variance
+from statistics import median
 
 from modular_manifolds.experiments.solvers.ladder import REFERENCE
 from modular_manifolds.experiments.solvers.trial import Outcome, Trial
@@ -68,18 +68,15 @@ class Findings:
     def noise(self, solver: str, lr: float, measure: str) -> float:
         """Two standard errors of that difference; nan of a single seed everywhere.
 
-        The variance of a difference between runs of one seed is taken as one for all solvers whose runs part from the
-        exact ones at all, as a few seeds are too few to tell it for each.
+        The variance of a difference between runs of one seed is the median of those of all solvers whose runs part from
+        the exact ones, as a few seeds are too few to tell it for each; or the solver's own, if that is larger.
         """
-        variances = []
-        for other in self.solvers:
-            cell, reference = self.cells[other, lr], self.cells[REFERENCE, lr]
-            shared = [seed for seed in cell.by_seed if seed in reference.by_seed]
-            differences = [getattr(cell.by_seed[s], measure) - getattr(reference.by_seed[s], measure) for s in shared]
-            if other != REFERENCE and len(differences) > 1 and any(differences) and not any(map(isnan, differences)):
-                variances.append(variance(differences))
-        count = self.difference(solver, lr, measure).count
-        return 2 * sqrt(fmean(variances) / count) if variances else nan
+        differences = {other: self.difference(other, lr, measure) for other in self.solvers}
+        variances = [each.std**2 for each in differences.values() if each.count > 1 and each.std > 0]
+        if not variances:
+            return nan
+        own = differences[solver]
+        return 2 * sqrt(max(median(variances), own.std**2) / own.count)
 
     def apart(self, measure: str) -> list[str]:
         """Solvers that differ from the exact direction by more than the noise, at its best learning rate."""

@@ -3,6 +3,7 @@
 from modular_manifolds.experiments.data import Dataset
 from modular_manifolds.experiments.network import weight_shapes
 from modular_manifolds.experiments.reports import Finding, Page, Section, Table
+from modular_manifolds.experiments.results import plain
 from modular_manifolds.experiments.solvers.figures import against_gap, table, time_against_gap
 from modular_manifolds.experiments.solvers.findings import Findings, headline
 from modular_manifolds.experiments.solvers.graded import LOOKS
@@ -68,4 +69,4 @@ def own_best(findings: Findings) -> Table:
         gap = 100 * cell.spread("gap").mean
         rows.append((solver, cell.lr, accuracy.count, gap, accuracy.mean, accuracy.std, loss, time))
     columns = ("solver", "lr", "seeds", "gap, %", "test accuracy, %", "spread of it", "train loss", "ms a step")
-    return Table(columns, tuple(rows), highlight=(findings.solvers.index(REFERENCE),))
+    return Table(columns, tuple(tuple(plain(row)) for row in rows), highlight=(findings.solvers.index(REFERENCE),))
