@@ -106,10 +106,11 @@ def test_a_trial_is_the_same_every_time_and_survives_json(data):
     assert read_row(write_row(trial, first)) == (trial, first)
 
 
-def test_a_step_out_of_the_finite_numbers_is_not_taken(data):
+@pytest.mark.parametrize("lr", [1e30, 1e39])
+def test_a_step_out_of_the_finite_numbers_is_not_taken(data, lr):
     where, seen = ink("MM", 12), images(data, Setting.CORRECTED)
     model = build(8, 12, 3, 0, where)
-    outcome = train(Trial(Setting.CORRECTED, "plain", 1e30, 0), seen, model, where, 5, 16)
+    outcome = train(Trial(Setting.CORRECTED, "plain", lr, 0), seen, model, where, 5, 16)
     assert outcome.steps < 5
     assert bool(list(model.parameters())[MIDDLE].isfinite().all())
 
