@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def run_erasure(erasure: Erasure, data: Dataset, display: StudyDisplay) -> Finis
         ranks.write_row,
     )
     trials, starts = list(erasure.trials()), list(erasure.starts())
-    seen = {setting: images(data, setting) for setting in erasure.settings}
+    seen = lru_cache(maxsize=1)(partial(images, data))  # images of one setting at a time: CIFAR-10's are 0.7 GB
     display.begin(len(trials) + len(starts))
     where = erasure.where
     with torch_threads(erasure.threads):
@@ -148,7 +149,7 @@ def run_erasure(erasure: Erasure, data: Dataset, display: StudyDisplay) -> Finis
             if start not in widths:
                 display.started(str(start), 1)
                 widths[start] = ranks.measure(
-                    start, seen[start.setting], data.features, data.classes, erasure.batch_size
+                    start, seen(start.setting), data.features, data.classes, erasure.batch_size
                 )
             shown = ", ".join(f"{name} {rank:.3g}" for name, rank in widths[start].items())
             display.finished(str(start), f"stable ranks {shown}")
@@ -157,7 +158,7 @@ def run_erasure(erasure: Erasure, data: Dataset, display: StudyDisplay) -> Finis
                 display.started(str(each), erasure.steps)
                 model = build(data.features, erasure.width, data.classes, each.seed, where)
                 store[each] = train(
-                    each, seen[each.setting], model, where, erasure.steps, erasure.batch_size, display.stepped
+                    each, seen(each.setting), model, where, erasure.steps, erasure.batch_size, display.stepped
                 )
             display.finished(str(each), store[each].summary)
     return Finished(erasure, data, {each: store[each] for each in trials}, {start: widths[start] for start in starts})
