@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
+from matplotlib.ticker import FuncFormatter
 
 from modular_manifolds.experiments.erasure.findings import Cell, cells
 from modular_manifolds.experiments.erasure.picture import pixels, thumbnail
@@ -107,7 +108,7 @@ def _curve(finished: Finished, setting: Setting, measure: str, title: str, label
                 start = column[0].outcomes[0].start_contrast
                 axes.axhline(start, color=_LOOKS[method]["color"], linestyle=":", linewidth=1)
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(PLAIN_NUMBERS)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda lr, _: _fraction(lr)))
         axes.set_ylim(0, 1.05 if measure == "contrast" else 100)
         axes.set_xlabel("learning rate")
         axes.set_ylabel(label)
