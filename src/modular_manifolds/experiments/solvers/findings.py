@@ -9,6 +9,9 @@ from modular_manifolds.experiments.solvers.ladder import REFERENCE
 from modular_manifolds.experiments.solvers.trial import Outcome, Trial
 from modular_manifolds.experiments.summary import Spread
 
+_FEWEST_SEEDS = 3
+"""From which noise is told from differences."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -66,13 +69,13 @@ class Findings:
         return self.cells[solver, lr].less(self.cells[REFERENCE, lr], measure)
 
     def noise(self, solver: str, lr: float, measure: str) -> float:
-        """Two standard errors of that difference; nan of a single seed everywhere.
+        """Two standard errors of that difference; nan where no solver has three seeds.
 
         The variance of a difference between runs of one seed is the median of those of all solvers whose runs part from
         the exact ones, as a few seeds are too few to tell it for each; or the solver's own, if that is larger.
         """
         differences = {other: self.difference(other, lr, measure) for other in self.solvers}
-        variances = [each.std**2 for each in differences.values() if each.count > 1 and each.std > 0]
+        variances = [each.std**2 for each in differences.values() if each.count >= _FEWEST_SEEDS and each.std > 0]
         if not variances:
             return nan
         own = differences[solver]
@@ -96,7 +99,8 @@ def headline(findings: Findings) -> str:
     gaps = [findings.cells[solver, lr].spread("gap").mean for solver in others if solver not in apart]
     if isnan(findings.noise(REFERENCE, lr, "test_accuracy")):
         return (
-            f"One seed says nothing of whether an exact direction matters; {len(others)} solvers were compared with it."
+            f"Fewer than {_FEWEST_SEEDS} seeds do not say whether an exact direction matters to the final accuracy; "
+            f"{len(others)} solvers were compared with it."
         )
     if not apart:
         return (
