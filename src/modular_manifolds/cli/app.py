@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from modular_manifolds.cli.commands import compare, geometries, model, report, robustness, soften, tightness, transfer
+from modular_manifolds.cli.commands import (
+    compare,
+    erasure,
+    geometries,
+    model,
+    report,
+    robustness,
+    soften,
+    solvers,
+    tightness,
+    transfer,
+)
 
 app = typer.Typer(
     name="modular-manifolds",
@@ -40,3 +51,5 @@ app.command(epilog=robustness.EPILOG)(robustness.robustness)
 app.command(epilog=tightness.EPILOG)(tightness.tightness)
 app.command(epilog=transfer.EPILOG)(transfer.transfer)
 app.command(epilog=report.EPILOG)(report.report)
+app.command(epilog=erasure.EPILOG)(erasure.erasure)
+app.command(epilog=solvers.EPILOG)(solvers.solvers)

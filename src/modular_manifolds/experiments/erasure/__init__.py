@@ -1,0 +1,1 @@
+"""Weight erasure: a picture drawn into a weight matrix, and whether training leaves it there."""
