@@ -40,3 +40,17 @@ def test_bad_input_is_refused():
         spectral_norm(torch.full((2, 2), float("inf")), check=True, name="head")
     with pytest.raises(TypeError, match="floating-point"):
         spectral_norm(torch.ones(2, 2, dtype=torch.int32))
+
+
+def test_falls_back_on_float64_where_lapack_fails_in_float32(monkeypatch):
+    """As its divide and conquer does on some sparse gradients."""
+    solve = torch.linalg.eigvalsh
+
+    def fails(x):
+        if x.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("failed to converge")
+        return solve(x)
+
+    monkeypatch.setattr(torch.linalg, "eigvalsh", fails)
+    x = torch.randn(20, 10)
+    assert spectral_norm(x).item() == pytest.approx(torch.linalg.matrix_norm(x, 2).item(), rel=1e-5)

@@ -7,6 +7,7 @@ from torch import Tensor
 from modular_manifolds.linalg.checks import check_matrix
 from modular_manifolds.linalg.precision import Precision
 from modular_manifolds.linalg.scaling import largest_entry
+from modular_manifolds.linalg.symmetric_function import eigenvalues
 
 
 def spectral_norm(
@@ -36,16 +37,9 @@ def spectral_norm(
         x = x.mT
     scale = largest_entry(x.to(dtype))
     unit = x.to(dtype) / scale
-    top = _largest_eigenvalue(unit.mT @ unit) if precision == "exact" else _rayleigh(unit.bfloat16())
+    # the symmetric eigensolver, as svdvals in float32 fails on matrices with many equal singular values
+    top = eigenvalues(unit.mT @ unit)[..., -1] if precision == "exact" else _rayleigh(unit.bfloat16())
     return (top.clamp(min=0).sqrt() * scale[..., 0, 0]).to(x.dtype)
-
-
-def _largest_eigenvalue(gram: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b"]:
-    # the symmetric eigensolver, as svdvals in float32 fails on matrices with many equal singular values; it raises on
-    # NaN, which is to be passed on
-    broken = ~torch.isfinite(gram).all(-1).all(-1)
-    values = torch.linalg.eigvalsh(gram.masked_fill(broken[..., None, None], 0.0))
-    return values[..., -1].masked_fill(broken, torch.nan)
 
 
 def _rayleigh(x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:

@@ -18,8 +18,28 @@ def eigenpairs(x: Float[Tensor, "*b n n"]) -> tuple[Float[Tensor, "*b n"], Float
     scale = largest_entry(x)
     unit = sym(x / scale)
     broken = ~torch.isfinite(unit).all(-1).all(-1)[..., None, None]
-    values, vectors = torch.linalg.eigh(unit.masked_fill(broken, 0.0))
+    values, vectors = _eigh(unit.masked_fill(broken, 0.0))
     return (values * scale[..., 0]).masked_fill(broken[..., 0], torch.nan), vectors
+
+
+def eigenvalues(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n"]:
+    """Of a symmetric x, ascending; NaN where x is not finite."""
+    broken = ~torch.isfinite(x).all(-1).all(-1)[..., None, None]
+    finite = x.masked_fill(broken, 0.0)
+    try:
+        values = torch.linalg.eigvalsh(finite)
+    except torch.linalg.LinAlgError:
+        values = torch.linalg.eigvalsh(finite.double()).to(x.dtype)
+    return values.masked_fill(broken[..., 0], torch.nan)
+
+
+def _eigh(x: Float[Tensor, "*b n n"]) -> tuple[Float[Tensor, "*b n"], Float[Tensor, "*b n n"]]:
+    """torch.linalg.eigh, in float64 where LAPACK's divide and conquer fails in float32: on some ordinary matrices."""
+    try:
+        values, vectors = torch.linalg.eigh(x)
+    except torch.linalg.LinAlgError:
+        values, vectors = (y.to(x.dtype) for y in torch.linalg.eigh(x.double()))
+    return values, vectors
 
 
 def apply_to_eigenvalues(
