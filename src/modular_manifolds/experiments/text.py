@@ -61,10 +61,11 @@ class Text:
         return _windows(self.train, torch.randint(len(self.train) - CONTEXT, (size,), generator=generator))
 
     def held_out(self) -> Iterator[tuple[Int[Tensor, "batch positions"], Int[Tensor, "batch positions"]]]:
-        """Pieces spread evenly over the last tenth of the text."""
-        starts = torch.linspace(0, len(self.validation) - CONTEXT - 1, _PIECES * _PIECE).long()
-        for piece in torch.split(starts, _PIECE):
-            yield _windows(self.validation, piece)
+        """Pieces spread evenly over the last tenth of the text, each once; so are those of every batch of them."""
+        evenly = torch.linspace(0, len(self.validation) - CONTEXT - 1, _PIECES * _PIECE)
+        starts = evenly.long().unique()  # type: ignore[no-untyped-call]
+        for first in range(min(_PIECES, len(starts))):
+            yield _windows(self.validation, starts[first::_PIECES])
 
 
 def load_text(path: Path | None) -> Text:

@@ -127,7 +127,7 @@ def training_loss(best: Mapping[str, Curve], chance: float, looks: Looks) -> Fig
 def held_out_loss(best: Mapping[str, Curve], chance: float, looks: Looks) -> Figure:
     """The same of what is held out."""
     curves = {method: list(curve.outcomes[curve.best][0].held_out_curve) for method, curve in best.items()}
-    caption = "Each method at its best learning rate, first seed."
+    caption = "Each method at its best learning rate, first seed, on an eighth of the held-out text."
     return _losses("held-out-loss", "Held-out loss", caption, curves, chance, looks)
 
 
@@ -144,7 +144,7 @@ def by_layer(name: str, title: str, label: str, values: Mapping[str, Sequence[fl
         depth = max(map(len, values.values()))
         columns = ("method", *(f"block {i + 1}" for i in range(depth)))
         rows = tuple((method, *numbers, *[None] * (depth - len(numbers))) for method, numbers in values.items())
-        caption = "At the end, each method at its best learning rate, first seed. Logarithmic axis."
+        caption = "At the end, each method at its best learning rate, first seed."
         return _done(name, title, caption, canvas, Table(columns, rows))
 
 
@@ -198,8 +198,8 @@ def _losses(
             axes.plot([step for step, _ in points], [loss for _, loss in points], **looks.bare(method))
         losses = [loss for points in curves.values() for _, loss in points if math.isfinite(loss)]
         low, high = min(losses, default=0.0), min(max(losses, default=chance), 1.1 * chance)
-        if 0 < low < high / 10:
-            _log_y(axes)
+        _log_y(axes)
+        if axes.get_yscale() == "log":
             axes.set_ylim(low / 1.3, high)
         elif low < high:
             axes.set_ylim(low - 0.05 * (high - low), high)
@@ -230,6 +230,10 @@ def _log_x(axes: Axes, label: str) -> None:
 
 
 def _log_y(axes: Axes) -> None:
+    """Where the numbers span a decade or more; less would leave a logarithmic axis with next to no labels."""
+    low, high = axes.dataLim.intervaly
+    if not 0 < 10 * low < high:
+        return
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(PLAIN_NUMBERS)
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -77,7 +77,7 @@ def _headline(findings: Findings, leader: Curve, reference: Curve | None) -> str
         text += f"; {REFERENCE}'s best is {_score(reference)}"
     wide, narrow = leader.good, None if reference is None else reference.good
     if wide is not None and narrow is not None and leader is not reference:
-        text += f". Its good range is {wide.text} wide, {REFERENCE}'s {narrow.text}"
+        text += f". Good ranges: {leader.method}'s {wide.text} wide, {REFERENCE}'s {narrow.text}"
     return text + "."
 
 

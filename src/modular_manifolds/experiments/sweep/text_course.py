@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from jaxtyping import Int
@@ -69,7 +70,7 @@ class TextCourse:
 
         def watch(step: int) -> None:
             if step % max(self.steps // _HELD_OUT_POINTS, 1) == 0 and len(held_out) < _HELD_OUT_POINTS:
-                held_out.append((step, brief(held_out_loss(network, data))))
+                held_out.append((step, brief(held_out_loss(network, data, batches=1))))
             if step % max(self.steps // _SPECTRA, 1) == 0 and len(seen) < _SPECTRA:
                 seen[step] = spectra(network)
 
@@ -78,7 +79,7 @@ class TextCourse:
         descent = descend(network, optimizers, batches, Schedule(self.steps, self.warmup), watch, on_step)
         steps = len(descent.losses)
         last = held_out_loss(network, data)
-        held_out.append((steps, brief(last)))
+        held_out.append((steps, brief(held_out_loss(network, data, batches=1))))
         seen[steps] = spectra(network)
         train_loss, every = final_loss(descent.losses), curve_every(self.steps)
         return Outcome(
@@ -98,10 +99,10 @@ class TextCourse:
 
 
 @torch.no_grad()
-def held_out_loss(network: Stored, text: Text) -> float:
-    """Mean cross-entropy over what is held out; infinite where it is not finite."""
+def held_out_loss(network: Stored, text: Text, batches: int | None = None) -> float:
+    """Mean cross-entropy over what is held out, or so many batches of it; infinite where it is not finite."""
     total, count = 0.0, 0
-    for inputs, classes in text.held_out():
+    for inputs, classes in islice(text.held_out(), batches):
         total += float(loss_of(network(inputs), classes, "sum"))
         count += classes.numel()
     return total / count if math.isfinite(total) else math.inf

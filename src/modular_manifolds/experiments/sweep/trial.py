@@ -74,7 +74,8 @@ class Outcome:
     step. A trial has diverged if a loss or gradient was not finite, or if `train_loss` is above that of guessing all
     classes alike. `seconds` is processor time of training, `optimizer_seconds` the part of it inside optimizers.
     `violation` is how far the weights that the network computes with are off their manifolds, None without manifolds.
-    `train_curve` has means over `curve_every` steps, `held_out_curve` steps and losses.
+    `train_curve` has means over `curve_every` steps; `held_out_curve` has steps, and the losses then on
+    an eighth of the held-out text.
     """
 
     held_out_loss: float
