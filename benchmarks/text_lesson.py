@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 
 import modular_manifolds as mm
 from benchmarks.race import Part
+from modular_manifolds.experiments.text import Text
 from modular_manifolds.experiments.transfer_methods import METHODS
-from modular_manifolds.experiments.transfer_text import Text
 from modular_manifolds.experiments.transfer_trial import Course, Sweep, Trial, held_out_loss, train_step
 from modular_manifolds.linalg import Precision
 

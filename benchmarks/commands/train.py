@@ -16,8 +16,8 @@ from benchmarks.text_lesson import TEXT_METHODS, TextLesson
 from modular_manifolds.cli.conduct import conduct
 from modular_manifolds.experiments.data import DataName, load
 from modular_manifolds.experiments.study_display import StudyDisplay
-from modular_manifolds.experiments.transfer_task import TaskName
-from modular_manifolds.experiments.transfer_text import load_text
+from modular_manifolds.experiments.task import TaskName
+from modular_manifolds.experiments.text import load_text
 from modular_manifolds.experiments.transfer_trial import Course
 
 EPILOG = """

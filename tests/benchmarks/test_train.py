@@ -17,7 +17,7 @@ from benchmarks.race import Goal, Part
 from benchmarks.text_lesson import TEXT_METHODS, TextLesson
 from modular_manifolds import Stiefel
 from modular_manifolds.experiments.study_display import StudyDisplay
-from modular_manifolds.experiments.transfer_text import Text
+from modular_manifolds.experiments.text import Text
 from modular_manifolds.experiments.transfer_trial import Course
 
 SPEECH = "to be, or not to be: that is the question. " * 60

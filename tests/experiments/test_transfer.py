@@ -10,6 +10,8 @@ from modular_manifolds.cli.app import app
 from modular_manifolds.experiments.data import DataError
 from modular_manifolds.experiments.reports import read_page
 from modular_manifolds.experiments.study_display import StudyDisplay
+from modular_manifolds.experiments.task import TaskName
+from modular_manifolds.experiments.text import CONTEXT, LARGEST, Text, load_text
 from modular_manifolds.experiments.transfer import Transfer, run_transfer
 from modular_manifolds.experiments.transfer_findings import Curve, Family, Findings
 from modular_manifolds.experiments.transfer_images import Images
@@ -17,8 +19,6 @@ from modular_manifolds.experiments.transfer_methods import METHODS
 from modular_manifolds.experiments.transfer_report import write_report
 from modular_manifolds.experiments.transfer_search import FURTHEST, wanted
 from modular_manifolds.experiments.transfer_table import tables, write_markdown
-from modular_manifolds.experiments.transfer_task import TaskName
-from modular_manifolds.experiments.transfer_text import CONTEXT, LARGEST, Text, load_text
 from modular_manifolds.experiments.transfer_trial import Course, Outcome, Sweep, Trial, read_row, row, train
 
 COURSE = Course(width=6, depth=2, steps=12, batch_size=16)

@@ -14,6 +14,7 @@ from modular_manifolds.cli.commands import (
     robustness,
     soften,
     solvers,
+    sweep,
     tightness,
     transfer,
 )
@@ -48,6 +49,7 @@ app.command(epilog=compare.EPILOG)(compare.compare)
 app.command(epilog=geometries.EPILOG)(geometries.geometries)
 app.command(epilog=soften.EPILOG)(soften.soften)
 app.command(epilog=robustness.EPILOG)(robustness.robustness)
+app.command(epilog=sweep.EPILOG)(sweep.sweep)
 app.command(epilog=tightness.EPILOG)(tightness.tightness)
 app.command(epilog=transfer.EPILOG)(transfer.transfer)
 app.command(epilog=report.EPILOG)(report.report)

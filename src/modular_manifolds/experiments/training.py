@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.distributed import ProcessGroup
 from torch.nn import functional
@@ -72,7 +72,8 @@ class Training:
         begin = perf_counter()
         train = self._data.train
         steps = self._run.epochs * self.steps_per_epoch
-        for index, batch in enumerate(torch.split(self._shuffled(), self._run.batch_size)):
+        order = shuffled(len(train), self._run.seed, self.epochs_done)
+        for index, batch in enumerate(torch.split(order, self._run.batch_size)):
             step = self.epochs_done * self.steps_per_epoch + index
             part = batch.tensor_split(self._parts)[self._part] if self._parts > 1 else batch
             lr = self._run.lr * (1 - step / steps)
@@ -139,11 +140,6 @@ class Training:
         self._model.zero_grad()
         return network
 
-    def _shuffled(self) -> Tensor:
-        # A fresh generator an epoch: the order needs no state to be saved.
-        generator = torch.Generator().manual_seed(self._run.seed * _EPOCHS_PER_SEED + self.epochs_done)
-        return torch.randperm(len(self._data.train), generator=generator)
-
     def _step(self, inputs: Tensor, labels: Tensor, lr: float, batch_size: int) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = lr
@@ -167,6 +163,12 @@ class Training:
         train_loss, train_accuracy = evaluate(self._model, self._data.train)
         test_loss, test_accuracy = evaluate(self._model, self._data.test)
         return Epoch(epoch, train_loss, test_loss, train_accuracy, test_accuracy)
+
+
+def shuffled(images: int, seed: int, epoch: int) -> Int[Tensor, " images"]:
+    """The order in which an epoch, counted from 0, sees the training images."""
+    # A fresh generator an epoch: the order needs no state to be saved.
+    return torch.randperm(images, generator=torch.Generator().manual_seed(seed * _EPOCHS_PER_SEED + epoch))
 
 
 @torch.no_grad()

@@ -9,16 +9,16 @@ from typing import Any
 
 from modular_manifolds.experiments.comparison import command_line, torch_threads, versions
 from modular_manifolds.experiments.study_display import StudyDisplay
+from modular_manifolds.experiments.task import Task, TaskName
+from modular_manifolds.experiments.text import load_text
 from modular_manifolds.experiments.transfer_findings import Curve, Family, Findings
 from modular_manifolds.experiments.transfer_images import load_images
 from modular_manifolds.experiments.transfer_methods import METHODS
 from modular_manifolds.experiments.transfer_modular import FINAL_SCALE, SOFTMAX_SCALE
 from modular_manifolds.experiments.transfer_search import wanted
-from modular_manifolds.experiments.transfer_task import Task, TaskName
-from modular_manifolds.experiments.transfer_text import load_text
 from modular_manifolds.experiments.transfer_trial import Course, Outcome, Sweep, Trial, read_row, row, train
-from modular_manifolds.experiments.transfer_workers import Workers
 from modular_manifolds.experiments.trial_store import TrialStore
+from modular_manifolds.experiments.workers import Workers
 
 Key = tuple[Sweep, str]
 """A sweep and a method."""
@@ -121,7 +121,7 @@ def run_transfer(study: Transfer, task: Task, display: StudyDisplay) -> Findings
                 display.started(_what(trial), study.course.steps)
                 finish(trial, train(trial, task, study.course, display.stepped))
     else:
-        with Workers(study.workers, task, study.course, study.threads) as workers:
+        with Workers(study.workers, study.threads, partial(train, task=task, course=study.course)) as workers:
             workers.begin(search.todo())
             while workers.busy:
                 for trial, outcome in workers.finished():

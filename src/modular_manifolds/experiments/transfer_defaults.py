@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from modular_manifolds.experiments.transfer_task import TaskName
+from modular_manifolds.experiments.task import TaskName
 from modular_manifolds.experiments.transfer_trial import Course
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from modular_manifolds.experiments.cifar10 import SIZE
 from modular_manifolds.experiments.data import DataName, Dataset, Split, load
-from modular_manifolds.experiments.transfer_task import TaskName
+from modular_manifolds.experiments.task import TaskName
 
 _PIECE = 4096
 

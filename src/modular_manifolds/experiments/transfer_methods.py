@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 import modular_manifolds as mm
 from modular_manifolds.experiments import transfer_modular, transfer_standard
-from modular_manifolds.experiments.transfer_task import Task
+from modular_manifolds.experiments.task import Task
 
 _LARGE = 16_384
 

@@ -3,10 +3,10 @@
 from torch import nn
 
 import modular_manifolds.nn as mnn
+from modular_manifolds.experiments.task import Task
+from modular_manifolds.experiments.text import Text
 from modular_manifolds.experiments.transfer_images import Images
 from modular_manifolds.experiments.transfer_standard import HEAD
-from modular_manifolds.experiments.transfer_task import Task
-from modular_manifolds.experiments.transfer_text import Text
 
 FINAL_SCALE = 8.0
 """Of the logits: they are no longer than this in root-mean-square, at any width and depth."""

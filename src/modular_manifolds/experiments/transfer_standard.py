@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modular_manifolds.experiments.network import MLP
+from modular_manifolds.experiments.task import Task
+from modular_manifolds.experiments.text import CONTEXT, Text
 from modular_manifolds.experiments.transfer_images import Images
-from modular_manifolds.experiments.transfer_task import Task
-from modular_manifolds.experiments.transfer_text import CONTEXT, Text
 
 HEAD = 32
 """Features of an attention head; a network of smaller width has one head."""

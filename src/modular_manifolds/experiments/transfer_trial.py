@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
+from modular_manifolds.experiments.task import Task
 from modular_manifolds.experiments.transfer_methods import METHODS
-from modular_manifolds.experiments.transfer_task import Task
 
 _LAST = 10
 """The training loss is the mean over the last one in so many steps."""

@@ -14,10 +14,7 @@ from modular_manifolds import Stiefel
 from modular_manifolds.experiments.candidates import CANDIDATES
 from modular_manifolds.experiments.data import Dataset, Split
 from modular_manifolds.experiments.network import MLP
-from modular_manifolds.experiments.training import evaluate
-
-_EPOCHS_PER_SEED = 1_000_000
-"""Shuffles of one seed before they would repeat those of the next."""
+from modular_manifolds.experiments.training import evaluate, shuffled
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def train(
     for step in range(steps):
         epoch, index = divmod(step, batches)
         if index == 0:
-            order = _order(len(data.train), trial.seed, epoch)
+            order = shuffled(len(data.train), trial.seed, epoch)
         batch = order[index * batch_size : (index + 1) * batch_size]
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * (1 - step / steps)
@@ -148,10 +145,6 @@ def _groups(trial: Trial, model: MLP) -> tuple[list[dict[str, Any]], list[float]
         groups.append(group)
         peaks.append(choice.multiple * candidate.scale(m, n))
     return groups, peaks
-
-
-def _order(images: int, seed: int, epoch: int) -> torch.Tensor:
-    return torch.randperm(images, generator=torch.Generator().manual_seed(seed * _EPOCHS_PER_SEED + epoch))
 
 
 @torch.no_grad()

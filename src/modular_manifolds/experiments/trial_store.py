@@ -13,7 +13,7 @@ OutcomeT = TypeVar("OutcomeT")
 
 
 class TrialStore(Generic[TrialT, OutcomeT]):
-    """Outcomes by trial. The file is written anew, whole, with every one that is added."""
+    """Outcomes by trial. The file, a line a trial, is written anew, whole, with every one that is added."""
 
     def __init__(
         self,
@@ -54,5 +54,6 @@ class TrialStore(Generic[TrialT, OutcomeT]):
 
     def __setitem__(self, trial: TrialT, outcome: OutcomeT) -> None:
         self._outcomes[trial] = outcome
-        rows = [self._write(trial, outcome) for trial, outcome in self._outcomes.items()]
-        write_atomically(self._path, json.dumps({"settings": self._settings, "trials": rows}, indent=1).encode())
+        rows = ",\n".join(json.dumps(self._write(trial, outcome)) for trial, outcome in self._outcomes.items())
+        content = f'{{"settings": {json.dumps(self._settings, indent=1)},\n"trials": [\n{rows}\n]}}\n'
+        write_atomically(self._path, content.encode())

@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 
 from modular_manifolds.cli.options import DataDir, Seeds, names_of, sizes_of
+from modular_manifolds.experiments.task import TaskName
 from modular_manifolds.experiments.transfer_defaults import TRANSFER_DEFAULTS
 from modular_manifolds.experiments.transfer_methods import METHODS as TRANSFER_METHODS
-from modular_manifolds.experiments.transfer_task import TaskName
 from modular_manifolds.experiments.transfer_trial import Course
 
 EPILOG = """

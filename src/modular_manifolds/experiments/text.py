@@ -1,4 +1,4 @@
-"""A text, character by character, as a task of the transfer study."""
+"""A text, character by character, as a task for a language model."""
 
 import sysconfig
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from modular_manifolds.experiments.data import DataError, fingerprint
-from modular_manifolds.experiments.transfer_task import TaskName
+from modular_manifolds.experiments.task import TaskName
 
 CONTEXT = 64
 """Characters that a prediction is made from, at most."""
@@ -24,13 +24,18 @@ _PIECES, _PIECE = 8, 64
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """A text as numbers of characters; its last tenth is held out."""
+    """A text as numbers of characters; its last tenth is held out. `alphabet` has the characters in their order."""
 
-    classes: int
+    alphabet: str
     fingerprint: str
     train: Int[Tensor, " characters"]
     validation: Int[Tensor, " characters"]
     name: TaskName = TaskName.TEXT
+
+    @property
+    def classes(self) -> int:
+        """How many different characters there are."""
+        return len(self.alphabet)
 
     @classmethod
     def of(cls, text: str, source: str) -> "Text":
@@ -40,13 +45,14 @@ class Text:
             DataError: `source` is too short.
         """
         text = text[:LARGEST].encode("ascii", "replace").decode()
-        alphabet = {character: i for i, character in enumerate(sorted(set(text)))}
-        numbers = torch.tensor([alphabet[character] for character in text])
+        alphabet = "".join(sorted(set(text)))
+        number = {character: i for i, character in enumerate(alphabet)}
+        numbers = torch.tensor([number[character] for character in text])
         train, validation = numbers.tensor_split([len(numbers) - len(numbers) // _VALIDATION])
         if len(validation) <= CONTEXT:
             least = (CONTEXT + 1) * _VALIDATION
             raise DataError(f"{source} has {len(text)} characters, expected {least} or more. Name another with --file.")
-        return cls(len(alphabet), fingerprint(text.encode()), train, validation)
+        return cls(alphabet, fingerprint(text.encode()), train, validation)
 
     def batch(
         self, size: int, generator: torch.Generator
@@ -55,10 +61,11 @@ class Text:
         return _windows(self.train, torch.randint(len(self.train) - CONTEXT, (size,), generator=generator))
 
     def held_out(self) -> Iterator[tuple[Int[Tensor, "batch positions"], Int[Tensor, "batch positions"]]]:
-        """Pieces spread evenly over the last tenth of the text."""
-        starts = torch.linspace(0, len(self.validation) - CONTEXT - 1, _PIECES * _PIECE).long()
-        for piece in torch.split(starts, _PIECE):
-            yield _windows(self.validation, piece)
+        """Pieces spread evenly over the last tenth of the text, each once; so are those of every batch of them."""
+        evenly = torch.linspace(0, len(self.validation) - CONTEXT - 1, _PIECES * _PIECE)
+        starts = evenly.long().unique()  # type: ignore[no-untyped-call]
+        for first in range(min(_PIECES, len(starts))):
+            yield _windows(self.validation, starts[first::_PIECES])
 
 
 def load_text(path: Path | None) -> Text:

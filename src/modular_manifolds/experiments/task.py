@@ -1,4 +1,4 @@
-"""What the networks of the transfer study learn: batches to train on, and examples held out."""
+"""What networks learn in a study: batches to train on, and examples held out."""
 
 from collections.abc import Iterator
 from enum import StrEnum
