@@ -25,13 +25,18 @@ soften --optimizer sgd --kappas 0,1,100 --lrs 0.03,0.3 --seeds 2 --epochs 3
 transfer --widths 16,32 --depths 2,4 --width 16 --depth 2 --steps 30 --reach 1 --seeds 1
 tightness --depths 3,6 --width 32 --seeds 1 --epochs 3 --effort 0.1
 geometries --widths 32 --seeds 2 --epochs 1
+erasure --width 64 --lrs 1/4,2 --steps 40 --rank-widths 32,64 --as-published
+solvers --solvers one-step,ascent-3,exact --lrs 0.3 --seeds 2 --epochs 2
+sweep --methods manifold-muon,adamw --lrs 0.003,0.03,0.3 --seeds 2 --epochs 2
+sweep --data text --methods manifold-muon,sphere,adamw,muon --lrs 0.01 --seeds 1 --steps 20
 endef
 export SMALL
 
 reports-small: $(STAMP)  ## every experiment in small, and their reports in one file
 	rm -rf runs/small
 	echo "$$SMALL" | while read -r name options; do \
-	  OMP_NUM_THREADS=1 $(BIN)/modular-manifolds $$name $$options --out runs/small/$$name </dev/null || exit 1; \
+	  out=runs/small/$$name; if [ -e $$out ]; then out=$$out-2; fi; \
+	  OMP_NUM_THREADS=1 $(BIN)/modular-manifolds $$name $$options --out $$out </dev/null || exit 1; \
 	done
 	$(BIN)/modular-manifolds report runs/small --out runs/small/report.html
 

@@ -10,7 +10,7 @@ from modular_manifolds.experiments.transfer import Transfer
 from modular_manifolds.experiments.transfer_findings import Curve, Findings
 from modular_manifolds.experiments.transfer_methods import METHODS
 from modular_manifolds.experiments.transfer_plot import draw
-from modular_manifolds.experiments.transfer_task import Task
+from modular_manifolds.experiments.task import Task
 
 _READING = (
     "Every network is trained at learning rates a factor of 2 apart, on both sides of the best one. A method transfers "

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from modular_manifolds.linalg.scaling import largest_entry
 from modular_manifolds.linalg.symmetry import sym
@@ -28,7 +29,7 @@ def eigenvalues(x: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n"]:
     finite = x.masked_fill(broken, 0.0)
     try:
         values = torch.linalg.eigvalsh(finite)
-    except torch.linalg.LinAlgError:
+    except LinAlgError:
         values = torch.linalg.eigvalsh(finite.double()).to(x.dtype)
     return values.masked_fill(broken[..., 0], torch.nan)
 
@@ -37,7 +38,7 @@ def _eigh(x: Float[Tensor, "*b n n"]) -> tuple[Float[Tensor, "*b n"], Float[Tens
     """torch.linalg.eigh, in float64 where LAPACK's divide and conquer fails in float32: on some ordinary matrices."""
     try:
         values, vectors = torch.linalg.eigh(x)
-    except torch.linalg.LinAlgError:
+    except LinAlgError:
         values, vectors = (y.to(x.dtype) for y in torch.linalg.eigh(x.double()))
     return values, vectors
 
