@@ -3,7 +3,7 @@
 from modular_manifolds import baselines, distributed, linalg, nn
 from modular_manifolds.freedom import DegreesOfFreedom, degrees_of_freedom
 from modular_manifolds.geometry import Certificate, Geometry
-from modular_manifolds.lmo import NoLMOError, Solver, Splitting, geometries
+from modular_manifolds.lmo import NoLMOError, ProjectedStep, Solver, Splitting, geometries
 from modular_manifolds.manifolds import (
     DGram,
     DoublyStochastic,
@@ -90,6 +90,7 @@ __all__ = [
     "PerHead",
     "Plan",
     "Product",
+    "ProjectedStep",
     "RMSOperator",
     "RiemannianAdam",
     "RiemannianSGD",

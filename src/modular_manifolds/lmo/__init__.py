@@ -10,6 +10,7 @@ from modular_manifolds.lmo import (
     stiefel_spectral,
 )
 from modular_manifolds.lmo.catalogue import geometries
+from modular_manifolds.lmo.projected_step import ProjectedStep
 from modular_manifolds.lmo.solver import Solver
 from modular_manifolds.lmo.splitting import Splitting
 from modular_manifolds.lmo.table import (
@@ -25,6 +26,7 @@ from modular_manifolds.lmo.table import (
 
 __all__ = [
     "NoLMOError",
+    "ProjectedStep",
     "Rule",
     "Solver",
     "Splitting",

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from modular_manifolds.linalg import clip_singular_values
 from modular_manifolds.manifolds.manifold import Manifold, check_radius
-from modular_manifolds.manifolds.singular_values import clip, cone_projection, map_singular_values, violation
+from modular_manifolds.manifolds.singular_values import cone_projection, map_singular_values, violation
 from modular_manifolds.manifolds.stiefel import Stiefel
 
 
@@ -26,8 +27,8 @@ class SpectralBall(Manifold):
         check_radius(self.radius)
 
     def project(self, x: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
-        """Larger singular values become `radius`."""
-        return clip(x, 0.0, self.radius)
+        """Larger singular values become `radius`; an x inside is returned to the last bit."""
+        return clip_singular_values(x, self.radius)
 
     def to_tangent(self, x: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         """g where x is inside; at the boundary, without the part U [sym(U^T g V)]_+ V^T that points outwards.

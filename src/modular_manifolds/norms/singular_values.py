@@ -45,7 +45,7 @@ class Spectral(Norm):
 
     def to_ball(self, u: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b m n"]:
         unit = self.unit(u.shape)
-        return unit * clip_singular_values(u / unit)
+        return clip_singular_values(u, unit)
 
 
 @dataclass(frozen=True)

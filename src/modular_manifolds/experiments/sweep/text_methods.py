@@ -10,7 +10,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import modular_manifolds as mm
-from modular_manifolds import Geometry, MaxColumn, MaxRow, Oblique, Spectral, Sphere, Stiefel
+from modular_manifolds import (
+    Geometry,
+    MaxColumn,
+    MaxRow,
+    Oblique,
+    ProjectedStep,
+    Spectral,
+    SpectralBall,
+    Sphere,
+    Stiefel,
+)
 from modular_manifolds.experiments.sweep.gpt import GPT, GPTShape
 from modular_manifolds.projection import as_matrix
 
@@ -19,6 +29,12 @@ BETAS = (0.9, 0.99)
 
 DECAY = 0.1
 """Of AdamW on matrices, nanoGPT's, and of torch.optim.Muon, as it ships."""
+
+CAPS: Mapping[str, float] = {".attention.": 0.85, ".up.": 2.5, ".down.": 1.7}
+"""Bounds on the singular values of nanoGPT's matrices. Trained by torch.optim.Muon, the largest are 1 to 4."""
+
+FILLED = 0.5
+"""Root mean square of the singular values that these begin with, over their bound."""
 
 LOGIT_SCALE = 2.0
 """Where the unembedding is held at a size at which logits of width 128 could not exceed 8."""
@@ -110,6 +126,22 @@ def _normalised(name: str, m: int, n: int) -> Geometry | None:
     return Geometry(Oblique("rows"), MaxRow())
 
 
+def _capped(model: nn.Module, lr: float, weight_decay: float) -> list[Optimizer]:
+    """Drawn well inside the ball: what a matrix begins with at the boundary, it could only forget by turning."""
+    matrices = block_matrices(model)
+    groups = []
+    for name, p in matrices:
+        radius = next(cap for part, cap in CAPS.items() if part in name)
+        geometry = Geometry(SpectralBall(radius), Spectral(), solver=ProjectedStep(), precision="balanced")
+        m, n = p.shape
+        with torch.no_grad():
+            p.copy_(geometry.manifold.project(p * (FILLED * radius * min(m, n) ** 0.5 / p.norm())))
+        groups.append({"params": [(name, p)], "geometry": geometry, "budget": max(1.0, m / n) ** 0.5})
+    free = {"geometry": None, "budget": 0.4, "betas": BETAS, "weight_decay": weight_decay}
+    rest = {"params": others(model, matrices), **free}
+    return [mm.ModularOptimizer([*groups, rest], lr=lr, momentum=0.85)]
+
+
 def _adamw(model: nn.Module, lr: float, weight_decay: float) -> list[Optimizer]:
     return [decayed_adamw(list(model.named_parameters()), lr, weight_decay)]
 
@@ -162,6 +194,13 @@ TEXT_METHODS: Mapping[str, TextMethod] = {
         _nanogpt,
         partial(on_manifolds, geometry=_in_blocks(stiefel), rest=0.25, momentum=0.9),
         lrs=(2e-3, 4e-3, 8e-3, 1.5e-2, 3e-2, 6e-2, 0.12),
+    ),
+    "capped": TextMethod(
+        "nanoGPT's network, spectral ball x spectral on the blocks' matrices, of radius 0.85 in attention, 2.5 and 1.7 "
+        "in the MLP, steps projected, budget sqrt(max(1, m / n)), momentum 0.85; AdamW at 0.4 of the rate on the rest",
+        _nanogpt,
+        _capped,
+        lrs=(5e-3, 1e-2, 1.5e-2, 2e-2, 3e-2, 4e-2, 8e-2),
     ),
     "mixed": TextMethod(
         "nanoGPT's network, Stiefel x spectral in attention, Frobenius sphere x spectral in the MLP, AdamW at 0.3 of "
