@@ -89,6 +89,12 @@ METHODS: Mapping[str, Method] = {
         lrs=(0.03, 0.1, 0.3),
         geometry=lambda m, n: Geometry(Stiefel(), Spectral(), solver=mm.baselines.OneStep()),
     ),
+    "sphere-muon": Method(
+        "only the Frobenius norm of every matrix held, at the Stiefel manifold's own; steepest descent under the "
+        "spectral norm",
+        lrs=(0.03, 0.1, 0.3),
+        geometry=lambda m, n: Geometry(Sphere(radius=math.sqrt(min(m, n))), Spectral(), precision="balanced"),
+    ),
     "hypersphere": Method(
         "only the Frobenius norm of every matrix held, at the Stiefel manifold's own; steepest descent under it",
         lrs=(0.1, 0.3, 1.0),

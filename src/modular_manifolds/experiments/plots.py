@@ -26,6 +26,7 @@ _LOOKS: tuple[dict[str, Any], ...] = (
     {"color": "#3b82f6", "marker": "o", "linestyle": "-", "linewidth": 3.4, "markersize": 7},
     {"color": "#e07a1f", "marker": "s", "linestyle": "--", "linewidth": 1.8, "markersize": 4.5},
     {"color": "#0d9488", "marker": "^", "linestyle": ":", "linewidth": 1.8, "markersize": 3.5},
+    {"color": "#5f9e2f", "marker": "X", "linestyle": "-", "linewidth": 1.4, "markersize": 4.5},
     {"color": "#a855f7", "marker": "D", "linestyle": "-", "linewidth": 1.4, "markersize": 3.5},
     {"color": "#e11d6f", "marker": "v", "linestyle": "-", "linewidth": 1.4, "markersize": 4.5},
     {"color": "#7c8594", "marker": "P", "linestyle": "-", "linewidth": 1.4, "markersize": 4.5},

@@ -6,11 +6,11 @@ from pathlib import Path
 from modular_manifolds.experiments import plots
 from modular_manifolds.experiments.report_settings import machine_settings
 from modular_manifolds.experiments.reports import Cell, Figure, Finding, Page, Section, Table, write_page
+from modular_manifolds.experiments.task import Task
 from modular_manifolds.experiments.transfer import Transfer
 from modular_manifolds.experiments.transfer_findings import Curve, Findings
 from modular_manifolds.experiments.transfer_methods import METHODS
 from modular_manifolds.experiments.transfer_plot import draw
-from modular_manifolds.experiments.task import Task
 
 _READING = (
     "Every network is trained at learning rates a factor of 2 apart, on both sides of the best one. A method transfers "
