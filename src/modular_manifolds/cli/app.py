@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from modular_manifolds.cli.commands import compare, geometries, model, robustness, soften, tightness, transfer
+from modular_manifolds.cli.commands import compare, flatness, geometries, model, robustness, soften, tightness, transfer
 
 app = typer.Typer(
     name="modular-manifolds",
@@ -37,5 +37,6 @@ app.command(epilog=compare.EPILOG)(compare.compare)
 app.command(epilog=geometries.EPILOG)(geometries.geometries)
 app.command(epilog=soften.EPILOG)(soften.soften)
 app.command(epilog=robustness.EPILOG)(robustness.robustness)
+app.command(epilog=flatness.EPILOG)(flatness.flatness)
 app.command(epilog=tightness.EPILOG)(tightness.tightness)
 app.command(epilog=transfer.EPILOG)(transfer.transfer)
