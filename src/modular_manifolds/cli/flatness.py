@@ -1,5 +1,6 @@
 """`modular-manifolds flatness` as a person meets it: what it prints, and how it fails."""
 
+from rich import box
 from rich.console import Console
 
 from modular_manifolds.cli.conduct import conduct, print_as_is, print_paths
@@ -21,6 +22,8 @@ def run_flatness(flatness: Flatness, console: Console) -> None:
             measured = measure_all(flatness, data, runs, display)
         images = min(flatness.images, len(data.train))
         paths = {"results": flatness.results_path, **write_report(flatness, measured, str(name), images)}
-    console.print(flatness_table(measured).rich())
+    table = flatness_table(measured).rich()
+    table.box, table.pad_edge, table.show_edge = box.SIMPLE_HEAD, False, False  # fits 80 columns
+    console.print(table)
     print_as_is(console, headline(measured))
     print_paths(console, paths)

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from matplotlib.ticker import LogLocator, NullLocator
+
 from modular_manifolds.experiments.files import write_atomically
 from modular_manifolds.experiments.flatness.study import Flatness, Measured, Outcome
-from modular_manifolds.experiments.plots import open_axes
+from modular_manifolds.experiments.plots import PLAIN_NUMBERS, open_axes
 from modular_manifolds.experiments.reports import Cell, Figure, Page, Section, Table, write_page
 from modular_manifolds.experiments.study_table import Text
 from modular_manifolds.experiments.summary import Spread
@@ -48,14 +50,15 @@ def flatness_table(measured: Measured) -> Text:
         loss = Spread.of(each.loss for each in outcomes).text(4)
         accuracy = Spread.of(each.test_accuracy for each in outcomes).text(2)
         rows.append((method, f"{lrs[method]:g}", *spreads, loss, accuracy))
-    columns = ("method", "lr", "top eigenvalue", "along manifold", "modular sharpness", "loss", "test accuracy, %")
-    return Text("second derivatives of the training loss", columns, tuple(rows))
+    columns = ("method", "lr", "top", "along", "modular", "loss", "test, %")
+    return Text("second derivatives: top eigenvalue, along the manifold, modular sharpness", columns, tuple(rows))
 
 
 def write_report(flatness: Flatness, measured: Measured, data: str, images: int) -> dict[str, Path]:
     """report.html, its figure and page.json; where to look, by what it is."""
     drawing = _draw(measured)
     text = flatness_table(measured)
+    columns = ("method", "lr", *(name for name, _ in _MEASURES), "loss", "test accuracy, %")
     seeds = len({trial.seed for trial in measured})
     runs = Table(
         ("method", "lr", "seed", *(name for name, _ in _MEASURES), "loss", "length of gradient", "test accuracy, %"),
@@ -85,7 +88,7 @@ def write_report(flatness: Flatness, measured: Measured, data: str, images: int)
             Section(
                 "How flat",
                 _WORDS,
-                (Table(text.columns, text.rows, "Mean ± deviation over the seeds."),),
+                (Table(columns, text.rows, "Mean ± deviation over the seeds."),),
                 (figure,),
             ),
             Section("Every network", (), (runs,), folded=True),
@@ -104,14 +107,14 @@ def write_report(flatness: Flatness, measured: Measured, data: str, images: int)
 
 
 def headline(measured: Measured) -> str:
-    """Which method ends where it is flattest, by each measure."""
+    """The flattest and the sharpest method, by each measure."""
     methods = by_method(measured)
     parts = []
     for name, measure in _MEASURES:
         means = {method: Spread.of(map(measure, outcomes)).mean for method, outcomes in methods.items()}
         low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
-        parts.append(f"{name}: least with {low} ({means[low]:.3g}), greatest with {high} ({means[high]:.3g})")
-    return "; ".join(parts) + "."
+        parts.append(f"{name} from {means[low]:.3g} ({low}) to {means[high]:.3g} ({high})")
+    return "Mean " + "; ".join(parts) + "."
 
 
 def _residual(outcome: Outcome) -> float:
@@ -143,6 +146,9 @@ def _draw(measured: Measured) -> str:
             for place, each in zip(places, values, strict=True):
                 axes.plot([place] * len(each), each, "o", color=INK, markersize=2.5)
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(PLAIN_NUMBERS)
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.set_xticks(range(len(methods)), list(methods))
         axes.tick_params(axis="x", length=0)
         axes.grid(visible=False, axis="x")
