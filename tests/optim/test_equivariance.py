@@ -114,7 +114,7 @@ def muon(model):
 
 
 def test_torch_muon_commutes_but_for_its_bfloat16(monkeypatch):
-    """Gradients here have rank 2: in their null space, five steps of Newton-Schulz magnify rounding almost 500 times."""
+    """Gradients here have rank 2: in their null space, five steps of Newton-Schulz magnify rounding 485 times."""
     shipped, _ = apart(network(nn.Identity()), FREE, muon)
     monkeypatch.setattr(torch.Tensor, "bfloat16", lambda self: self)
     weights, logits = apart(network(nn.Identity()), FREE, muon)
