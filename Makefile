@@ -21,6 +21,7 @@ test-slow: $(STAMP)  ## the checks that take minutes
 define SMALL
 compare --seeds 2 --epochs 2
 robustness runs/small/compare --images 100 --steps 20 --restarts 1
+flatness runs/small/compare
 soften --optimizer sgd --kappas 0,1,100 --lrs 0.03,0.3 --seeds 2 --epochs 3
 transfer --widths 16,32 --depths 2,4 --width 16 --depth 2 --steps 30 --reach 1 --seeds 1
 tightness --depths 3,6 --width 32 --seeds 1 --epochs 3 --effort 0.1

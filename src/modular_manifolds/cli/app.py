@@ -8,6 +8,7 @@ import typer
 from modular_manifolds.cli.commands import (
     compare,
     erasure,
+    flatness,
     geometries,
     model,
     report,
@@ -50,6 +51,7 @@ app.command(epilog=geometries.EPILOG)(geometries.geometries)
 app.command(epilog=soften.EPILOG)(soften.soften)
 app.command(epilog=robustness.EPILOG)(robustness.robustness)
 app.command(epilog=sweep.EPILOG)(sweep.sweep)
+app.command(epilog=flatness.EPILOG)(flatness.flatness)
 app.command(epilog=tightness.EPILOG)(tightness.tightness)
 app.command(epilog=transfer.EPILOG)(transfer.transfer)
 app.command(epilog=report.EPILOG)(report.report)

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from modular_manifolds.modular.defaults import choose, tables_like_others
+from modular_manifolds.modular.gauges import gauges_of
 from modular_manifolds.modular.graph import Graph
 from modular_manifolds.modular.overrides import given_geometries, given_masses, own_geometries, own_leaves
 from modular_manifolds.modular.plan import Entry, Plan
@@ -92,6 +93,8 @@ def _plan(
     total = fsum(masses.values())
     params = {name: p for name, p in model.named_parameters() if p.requires_grad}
     notes = (*_notes(graph, swept), *declarations(declared))
+    geometries = {name: leaf.geometry for name, leaf in leaves.items()}
+    gauges, texts = gauges_of(graph, geometries, {name: tuple(params[name].shape) for name in leaves})
     entries = {}
     for name, p in params.items():
         leaf = leaves.get(name)
@@ -120,10 +123,11 @@ def _plan(
             leaf.input_bound,
             leaf.proved,
             leaf.uses,
+            texts[name],
         )
     whole = sum(swept.sensitivity[node] for node in graph.inputs)
     proved = all(swept.proved[node] for node in graph.inputs)
-    return Plan(entries, domain, whole, proved, notes, params)
+    return Plan(entries, domain, whole, proved, notes, params, gauges)
 
 
 def _notes(graph: Graph, swept: Sweep) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from modular_manifolds.geometry import Geometry
 from modular_manifolds.linalg import working_dtype
+from modular_manifolds.modular.gauge import Gauge
 from modular_manifolds.plain_data import write_json
 from modular_manifolds.projection import as_matrix, project_
 
@@ -31,6 +32,9 @@ class Entry:
         input_bound: no input that it acts on is longer, on the plan's domain.
         proved: whether the sensitivity is a theorem; if not, `Plan.notes` says what is taken on trust.
         uses: where it is used, one line a use.
+        gauge: what can be done to it, and undone by other parameters, without a change of the network's function, of
+            its manifold or of the length of an update; by the axis, e.g. "rows: S_64, columns: O(8)". "-" for nothing
+            that was found, "unknown" where the graph could not be read so. See `Plan.gauges`.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Entry:
     input_bound: float
     proved: bool
     uses: tuple[str, ...] = ()
+    gauge: str = "unknown"
 
     @property
     def dimension(self) -> int:
@@ -75,6 +80,7 @@ class Plan(Mapping[str, Entry]):
     notes: tuple[str, ...] = ()
     """What is estimated, and what would prove it."""
     parameters: Mapping[str, nn.Parameter] | None = field(default=None, repr=False)
+    found_gauges: tuple[Gauge, ...] = field(default=(), repr=False)
 
     def __getitem__(self, name: str) -> Entry:
         return self.entries[name]
@@ -95,6 +101,15 @@ class Plan(Mapping[str, Entry]):
         """How much the output can change, to first order, for an update of modular norm 1."""
         total = self.mass
         return fsum(entry.mass / total * entry.input_bound for entry in self.values() if entry.mass)
+
+    def gauges(self) -> tuple[Gauge, ...]:
+        """Transformations of the parameters that leave the network's function as it is.
+
+        Looked for are permutations, signs, positive factors and rotations (or any invertible matrix) of the features
+        between parameters, on one set of features at a time; nothing is said of others, such as permutations of whole
+        heads. None for plans from files that were written before these were looked for.
+        """
+        return self.found_gauges
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Groups for `ModularOptimizer`, one for each geometry and budget; parameters of mass 0 are in none.
@@ -157,7 +172,7 @@ class Plan(Mapping[str, Entry]):
         missing = [name for name in self if name not in found]
         if missing:
             raise ValueError(f"{type(model).__name__} has no {', '.join(missing[:3])}, which the plan has")
-        return Plan(self.entries, self.domain, self.sensitivity, self.proved, self.notes, found)
+        return Plan(self.entries, self.domain, self.sensitivity, self.proved, self.notes, found, self.found_gauges)
 
     def _bound(self) -> Mapping[str, nn.Parameter]:
         if self.parameters is None:
@@ -193,6 +208,7 @@ class Plan(Mapping[str, Entry]):
             "proved": self.proved,
             "notes": list(self.notes),
             "entries": rows,
+            "gauges": [gauge.to_dict() for gauge in self.found_gauges],
         }
 
     @classmethod
@@ -205,7 +221,9 @@ class Plan(Mapping[str, Entry]):
             for key in ("shape", "uses"):
                 values[key] = tuple(row[key])
             entries[row["name"]] = Entry(**values)
-        return cls(entries, data["domain"], _number(data["sensitivity"]), data["proved"], tuple(data["notes"]))
+        gauges = tuple(Gauge.from_dict(row) for row in data.get("gauges", ()))
+        proved, notes = data["proved"], tuple(data["notes"])
+        return cls(entries, data["domain"], _number(data["sensitivity"]), proved, notes, found_gauges=gauges)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Plan) and self.to_dict() == other.to_dict()

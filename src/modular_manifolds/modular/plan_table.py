@@ -6,7 +6,7 @@ from modular_manifolds.manifolds import Euclidean, Manifold, Oblique, Product, S
 from modular_manifolds.norms import Blockwise, ConvOperator, Norm, TransposedRMSOperator
 from modular_manifolds.text_table import headed
 
-_HEADER = ("parameter", "shape", "manifold", "norm", "mass", "sensitivity", "budget", "free", "removed", "")
+_HEADER = ("parameter", "shape", "manifold", "norm", "mass", "sensitivity", "budget", "free", "removed", "", "gauge")
 
 
 def table(plan: Any) -> str:
@@ -28,11 +28,12 @@ def table(plan: Any) -> str:
                 f"{entry.dimension:,}",
                 f"{100 * entry.removed:.1f} %",
                 "proved" if entry.proved else "estimated",
+                entry.gauge,
             )
         )
     removed = 1 - free / numbers if numbers else 0.0
     lines.append(
-        ("total", f"{numbers:,}", "", "", f"{plan.mass:.4g}", "", "", f"{free:,}", f"{100 * removed:.1f} %", "")
+        ("total", f"{numbers:,}", "", "", f"{plan.mass:.4g}", "", "", f"{free:,}", f"{100 * removed:.1f} %", "", "")
     )
     text = headed(lines, right={4, 5, 6, 7, 8})
     proved = sum(entry.proved for entry in plan.values())
@@ -42,6 +43,13 @@ def table(plan: Any) -> str:
         f"\nan update of modular norm 1 changes the output by at most {plan.stretch:.4g}, and the input reaches it "
         f"stretched by at most {plan.sensitivity:.4g} ({word})."
     )
+    if plan.gauges():
+        whole = sum(gauge.function.dimension for gauge in plan.gauges())
+        kept = sum(gauge.kept.dimension for gauge in plan.gauges())
+        text += (
+            f"\nThe gauge group, which leaves the function as it is, has {whole:,} dimensions, and {kept:,} where it "
+            "also\nkeeps manifolds and lengths."
+        )
     shared = [f"  {entry.name}: {'; '.join(entry.uses)}" for entry in plan.values() if len(entry.uses) > 1]
     if shared:
         text += "\nUsed more than once, with one budget for the sum of the sensitivities:\n" + "\n".join(shared)

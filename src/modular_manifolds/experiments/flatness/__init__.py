@@ -1,0 +1,1 @@
+"""How flat the loss is where training ends."""
