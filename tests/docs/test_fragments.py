@@ -94,8 +94,16 @@ def test_softening() -> None:
     assert nn.utils.parametrize.is_parametrized(layer, "weight")
 
 
+def test_gauges() -> None:
+    model = nn.Sequential(nn.Linear(4, 6, bias=False), nn.Linear(6, 3, bias=False))
+    x = torch.randn(2, 4)
+    before = model(x)
+    run("docs/symmetry.md", 0, model=model, inputs=(x,))
+    assert torch.allclose(model(x), before, atol=1e-5)
+
+
 def test_every_page_with_code_is_tested() -> None:
-    fragments = {PLANS: 4, "docs/robustness.md": 1, "docs/soft-constraint.md": 1}
+    fragments = {PLANS: 4, "docs/robustness.md": 1, "docs/soft-constraint.md": 1, "docs/symmetry.md": 1}
     for page in ROOT.glob("docs/*.md"):
         name = page.relative_to(ROOT).as_posix()
         if name not in (*PAGES, "docs/distributed.md"):  # the latter needs four ranks: tests/distributed/test_docs.py
