@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from modular_manifolds.experiments.plots import PLAIN_NUMBERS, finish, legend_below, open_axes
 from modular_manifolds.experiments.reports import Figure, Table
@@ -225,7 +225,9 @@ def _scores(axes: Axes, findings: Findings, curves: list[Curve]) -> None:
 
 def _log_x(axes: Axes, label: str) -> None:
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     axes.xaxis.set_major_formatter(PLAIN_NUMBERS)
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(label)
 
 
