@@ -29,7 +29,7 @@ geometries --widths 32 --seeds 2 --epochs 1
 erasure --width 64 --lrs 1/4,2 --steps 40 --rank-widths 32,64 --as-published
 solvers --solvers one-step,ascent-3,exact --lrs 0.3 --seeds 2 --epochs 2
 sweep --methods manifold-muon,adamw --lrs 0.003,0.03,0.3 --seeds 2 --epochs 2
-sweep --data text --methods manifold-muon,sphere,adamw,muon --lrs 0.01 --seeds 1 --steps 20
+sweep --data text --methods manifold-muon,sphere,adamw,muon --lrs 0.01 --seeds 1 --steps 20 --warmup 5
 endef
 export SMALL
 
