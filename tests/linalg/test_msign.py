@@ -77,6 +77,17 @@ def test_a_nearly_skew_sign_keeps_it_too(spectrum, precision):
         return
     assert torch.equal(y, -y.mT)
     assert (x * y).sum() >= (1 - GAP[precision]) * 2 * values.sum()
+    assert torch.linalg.matrix_norm(y.double(), 2) <= (1 + 1e-5 if precision == "exact" else 1.01)
+
+
+def test_rounding_does_not_make_a_skew_sign_grow():
+    torch.manual_seed(0)
+    values = torch.exp(-torch.linspace(0, 20, 256, dtype=torch.float64))
+    frame = polar(torch.randn(512, 512))
+    x = frame @ skew(torch.kron(torch.diag(values), torch.tensor([[0.0, 2.0], [0.0, 0.0]]).double())) @ frame.mT
+    y = nearly_msign_skew(skew(x.float()), "balanced")
+    assert y is not None
+    assert torch.linalg.matrix_norm(y.double(), 2) < 1.005
 
 
 @pytest.mark.parametrize(("dtype", "slack"), [(torch.float64, 1e-14), (torch.float32, 1e-6)])

@@ -38,9 +38,19 @@ def test_a_skew_product_is_the_product(monkeypatch, shape, large):
     assert torch.allclose(module.skew_product(x, y, 3.0), expected, atol=1e-11)
     space = torch.empty_like(x)
     assert torch.allclose(module.skew_product(x, y, 3.0, space), expected, atol=1e-11)
+    assert torch.allclose(module.skew_gram(x), x.mT @ x, atol=1e-11)
+    assert torch.allclose(module.symmetric_square(y), y @ y, atol=1e-11)
     if module.bands(x):
         result = module.skew_product(x, y + 1e-3 * normal(*shape, seed=2), 3.0)
         assert torch.equal(result, -result.mT)
+
+
+def test_bfloat16_is_not_cut_up_where_tiles_are_multiplied(monkeypatch):
+    x = normal(1024, 1024)
+    for tiles in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda found=tiles: found)
+        assert bool(module.bands(x.bfloat16())) is not tiles
+        assert module.bands(x)
 
 
 @pytest.mark.parametrize("batch", [(), (4,), (2, 3)], ids=str)

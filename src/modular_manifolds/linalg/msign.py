@@ -14,9 +14,11 @@ from modular_manifolds.linalg.precision import GAP, Precision, working_dtype
 from modular_manifolds.linalg.products import (
     add_product,
     bands,
+    skew_gram,
     skew_product,
     symmetric_product,
     symmetric_quadratic,
+    symmetric_square,
 )
 from modular_manifolds.linalg.scaling import largest_entry
 from modular_manifolds.linalg.symmetry import skew
@@ -49,10 +51,17 @@ LIKELY = 1.7
 BFLOAT16_FLOOR = 2e-5
 """Relative singular values below this are not sought in bfloat16, even where its rounding would leave them."""
 
-Step = Callable[
-    [Float[Tensor, "*b m n"], Float[Tensor, "*b n n"], float, Float[Tensor, "*b m n"] | None], Float[Tensor, "*b m n"]
-]
-"""(x, y, a, space) -> a x + x y, in `space` where that saves an allocation."""
+
+class _Kind(NamedTuple):
+    """How matrices of a kind are multiplied; both put the result in `space`, the last argument, if that is given."""
+
+    gram: Callable[[Float[Tensor, "*b m n"], Float[Tensor, "*b n n"] | None], Float[Tensor, "*b n n"]]
+    """x -> x^T x"""
+    step: Callable[
+        [Float[Tensor, "*b m n"], Float[Tensor, "*b n n"], float, Float[Tensor, "*b m n"] | None],
+        Float[Tensor, "*b m n"],
+    ]
+    """(x, y, a) -> a x + x y"""
 
 
 def msign(
@@ -87,8 +96,8 @@ def msign(
     if x.shape[-2] < x.shape[-1]:
         return msign(x.mT, precision).mT
     unit = _unit(x, dtype)
-    found = None if precision == "exact" else _quick_sign(unit, precision, GAP[precision], _general_step)
-    return (_full_sign(unit, _general_step) if found is None else found).to(x.dtype)
+    found = None if precision == "exact" else _quick_sign(unit, precision, GAP[precision], _GENERAL)
+    return (_full_sign(unit, _GENERAL) if found is None else found).to(x.dtype)
 
 
 def msign_skew(
@@ -105,8 +114,8 @@ def msign_skew(
     """
     dtype = check_matrix(x, precision, check, name)
     unit = _unit(x, dtype)
-    found = None if precision == "exact" else _quick_sign(unit, precision, GAP[precision], skew_product)
-    return skew(_full_sign(unit, skew_product) if found is None else found).to(x.dtype)
+    found = None if precision == "exact" else _quick_sign(unit, precision, GAP[precision], _SKEW)
+    return skew(_full_sign(unit, _SKEW) if found is None else found).to(x.dtype)
 
 
 def nearly_msign_skew(
@@ -134,18 +143,18 @@ def nearly_msign_skew(
     """
     gap = (1 - spent) * (GAP[precision] if gap is None else gap)
     if precision != "exact":
-        found = _quick_sign(x, precision, gap, skew_product, size, inverse_squares, scratch=True)
+        found = _quick_sign(x, precision, gap, _SKEW, size, inverse_squares, scratch=True)
         return None if found is None else _skewed(found)
     if x.dtype == torch.float64 or x.shape[-1] < SMALL or not readable(x):
         return msign_skew(x)
     tolerance, margin = 2e-5, 1e-3
     budget = gap - tolerance
-    start = _Start.of(x, scratch=True)
+    start = _Start.of(x, _SKEW, scratch=True)
     floor, steps = start.schedule(budget, tolerance, margin, inverse_squares)
-    unit, y = start.x, _compose(start, steps, skew_product)
+    unit, y = start.x, _compose(start, steps, _SKEW)
     del start  # and with it what was used up
     if not _at_most(budget, _unresolved(y, floor, _inner(unit, y))):
-        y = _apply(y, (*schedule(FLOAT32[0] / floor, (FLOAT32[1] / 7.5) ** 0.5), REJECT), skew_product)
+        y = _apply(y, (*schedule(FLOAT32[0] / floor, (FLOAT32[1] / 7.5) ** 0.5), REJECT), _SKEW)
     return _skewed(y)
 
 
@@ -159,7 +168,7 @@ def msign_of_length(x: Float[Tensor, "*b m n"], length: int) -> Float[Tensor, "*
     if x.shape[-2] < x.shape[-1]:
         return msign_of_length(x.mT, length).mT
     unit = _unit(x, working_dtype(x.dtype)).bfloat16()
-    return _fixed_sign(unit, schedule_of_length(length, 2e-3, 0.01).steps, _general_step).to(x.dtype)
+    return _fixed_sign(unit, schedule_of_length(length, 2e-3, 0.01).steps, _GENERAL).to(x.dtype)
 
 
 def newton_schulz_polish(x: Float[Tensor, "*b m n"], gram_error: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b m n"]:
@@ -176,7 +185,7 @@ def _quick_sign(
     x: Float[Tensor, "*b m n"],
     precision: Precision,
     gap: float,
-    step: Step,
+    kind: _Kind,
     size: Float[Tensor, "*b"] | None = None,
     inverse_squares: Float[Tensor, "*b"] | None = None,
     scratch: bool = False,
@@ -186,34 +195,34 @@ def _quick_sign(
     An x in float32 has its first quintic in float32 where bfloat16 alone is likely, or found, to be too coarse.
     """
     norm = torch.linalg.matrix_norm(x.float()) if size is None and readable(x) else size
-    start = _Start.of(x.bfloat16(), scratch=scratch or x.dtype != torch.bfloat16)
+    start = _Start.of(x.bfloat16(), kind, scratch=scratch or x.dtype != torch.bfloat16)
     if norm is None or not readable(x):
         length = 9 if precision == "balanced" else 7
-        return _compose(start, schedule_of_length(length, TOLERANCE, MARGIN).steps, step)
+        return _compose(start, schedule_of_length(length, TOLERANCE, MARGIN).steps, kind)
     likely = LIKELY * x.shape[-1] / (2 * start.spread)
     found = None
     if _at_most(gap, _rounding(norm / start.bound, likely, x.shape[-1])):
-        found = _rough_sign(start, norm / start.bound, gap, step, inverse_squares)
+        found = _rough_sign(start, norm / start.bound, gap, kind, inverse_squares)
     if found is None and x.dtype == torch.float32:
-        found = _rough_sign(_Start.of(x, scratch), None, gap, step, inverse_squares)
+        found = _rough_sign(_Start.of(x, kind, scratch), None, gap, kind, inverse_squares)
     return found
 
 
-def _full_sign(x: Float[Tensor, "*b m n"], step: Step) -> Float[Tensor, "*b m n"]:
+def _full_sign(x: Float[Tensor, "*b m n"], kind: _Kind) -> Float[Tensor, "*b m n"]:
     """msign of a tall x with entries of at most 1, as exactly as its dtype allows."""
     floor, tolerance = FLOAT64 if x.dtype == torch.float64 else FLOAT32
-    return _fixed_sign(x, (*schedule(floor, (tolerance / 7.5) ** 0.5), REJECT), step)
+    return _fixed_sign(x, (*schedule(floor, (tolerance / 7.5) ** 0.5), REJECT), kind)
 
 
-def _fixed_sign(x: Float[Tensor, "*b m n"], steps: tuple[Quintic, ...], step: Step) -> Float[Tensor, "*b m n"]:
+def _fixed_sign(x: Float[Tensor, "*b m n"], steps: tuple[Quintic, ...], kind: _Kind) -> Float[Tensor, "*b m n"]:
     """Apply odd quintics in turn to the singular values of a tall x with entries of at most 1."""
-    gram = symmetric_product(x, x)
+    gram = kind.gram(x, None)
     # ||x^T x||_F^(1/2), the Schatten-4 norm, is at most n^(1/4) times the spectral norm, and the Gram is needed anyway
     bound = torch.linalg.matrix_norm(gram.to(_wide(gram))).sqrt()
     bound = bound.masked_fill(bound == 0, 1.0)
     x, gram = x / _as(bound, x), gram / _as(bound**2, gram)
     a, b, c = steps[0]
-    return _apply(step(x, symmetric_quadratic(gram, b, c), a, None), steps[1:], step)
+    return _apply(kind.step(x, symmetric_quadratic(gram, b, c), a, None), steps[1:], kind)
 
 
 class _Start(NamedTuple):
@@ -234,14 +243,14 @@ class _Start(NamedTuple):
     ||x||_2^3 / ||x||_4^2 is at most the nuclear norm (Hoelder), and n / 2 times the floor bounds what is lost."""
 
     @classmethod
-    def of(cls, x: Float[Tensor, "*b m n"], scratch: bool) -> "_Start":
+    def of(cls, x: Float[Tensor, "*b m n"], kind: _Kind, scratch: bool) -> "_Start":
         """Of a tall x, which may be overwritten if it is only `scratch`."""
-        gram = symmetric_product(x, x)
+        gram = kind.gram(x, None)
         # divided by ||x||_F^2, as squares of squares could overflow
         trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1, dtype=_wide(x))
         trace = trace.masked_fill(trace == 0, 1.0)
         gram = _divided(gram, trace)
-        square = symmetric_product(gram, gram)
+        square = symmetric_square(gram)
         fourth = _inner(gram, gram).sqrt()
         eighth = _inner(square, square) ** (1 / 8)
         eighth = eighth.masked_fill(eighth == 0, 1.0)
@@ -277,7 +286,7 @@ def _rough_sign(
     start: _Start,
     norm: Float[Tensor, "*b"] | None,
     gap: float,
-    step: Step,
+    kind: _Kind,
     inverse_squares: Float[Tensor, "*b"] | None,
 ) -> Float[Tensor, "*b m n"] | None:
     """msign of `start`, which is used up, in bfloat16, or None; where that is float32, its first quintic in float32.
@@ -288,16 +297,16 @@ def _rough_sign(
     Args:
         start: in bfloat16 or float32.
         norm: of what was rounded to bfloat16, in units of `start`; None in float32.
-        gap, step, inverse_squares: as for `_quick_sign`.
+        gap, kind, inverse_squares: as for `_quick_sign`.
     """
     floor, steps = start.schedule(gap, TOLERANCE, MARGIN, inverse_squares)
     unit, n, slope = start.x, start.x.shape[-1], 1.0
     if norm is None:
-        y = _compose(start, steps[:1], step)
+        y = _compose(start, steps[:1], kind)
         norm, slope, steps = torch.linalg.matrix_norm(y), steps[0][0], steps[1:]
-        y = _apply(y.bfloat16(), steps, step)
+        y = _apply(y.bfloat16(), steps, kind)
     else:
-        y = _compose(start, steps, step)
+        y = _compose(start, steps, kind)
     del start  # and with it what was used up
     while True:
         value = _inner(unit, y)
@@ -308,22 +317,22 @@ def _rough_sign(
             return None
         more = schedule_of_length(LENGTHS[0], TOLERANCE, MARGIN)
         floor *= more.floor
-        y = _apply(y, more.steps, step)
+        y = _apply(y, more.steps, kind)
 
 
-def _compose(start: _Start, steps: tuple[Quintic, ...], step: Step) -> Float[Tensor, "*b m n"]:
+def _compose(start: _Start, steps: tuple[Quintic, ...], kind: _Kind) -> Float[Tensor, "*b m n"]:
     """The same, of an x that has been looked at. Uses up the matrices of `start` but x."""
     a, b, c = steps[0]
     quadratic = start.square.mul_(c).add_(start.gram, alpha=b)
     if start.x.shape == start.gram.shape:
-        return _apply(step(start.x, quadratic, a, start.gram), steps[1:], step, None, quadratic)
-    return _apply(step(start.x, quadratic, a, None), steps[1:], step, start.gram, quadratic)
+        return _apply(kind.step(start.x, quadratic, a, start.gram), steps[1:], kind, None, quadratic)
+    return _apply(kind.step(start.x, quadratic, a, None), steps[1:], kind, start.gram, quadratic)
 
 
 def _apply(
     x: Float[Tensor, "*b m n"],
     steps: tuple[Quintic, ...],
-    step: Step,
+    kind: _Kind,
     gram: Float[Tensor, "*b n n"] | None = None,
     quadratic: Float[Tensor, "*b n n"] | None = None,
 ) -> Float[Tensor, "*b m n"]:
@@ -332,12 +341,12 @@ def _apply(
         return _apply_shortly(x, steps)
     space, square = None, x.shape[-2] == x.shape[-1]
     for a, b, c in steps:
-        gram = symmetric_product(x, x, gram)
+        gram = kind.gram(x, gram)
         quadratic = symmetric_quadratic(gram, b, c, quadratic)
         if square:  # three matrices in turns do for four
-            x, gram = step(x, quadratic, a, gram), x
+            x, gram = kind.step(x, quadratic, a, gram), x
         else:
-            x, space = step(x, quadratic, a, space), x
+            x, space = kind.step(x, quadratic, a, space), x
     return x
 
 
@@ -354,6 +363,11 @@ def _general_step(
     x: Float[Tensor, "*b m n"], y: Float[Tensor, "*b n n"], a: float, space: Float[Tensor, "*b m n"] | None
 ) -> Float[Tensor, "*b m n"]:
     return add_product(x, x, y, beta=a, space=space)
+
+
+_GENERAL = _Kind(lambda x, space: symmetric_product(x, x, space), _general_step)
+
+_SKEW = _Kind(skew_gram, skew_product)
 
 
 def _skewed(y: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:

@@ -8,7 +8,13 @@ from torch import Tensor
 
 from modular_manifolds.linalg.host import readable, recorded
 from modular_manifolds.linalg.msign import msign
-from modular_manifolds.linalg.products import add_product, add_rough_product, gram_error, symmetric_product
+from modular_manifolds.linalg.products import (
+    add_product,
+    add_rough_product,
+    gram_error,
+    symmetric_product,
+    symmetric_square,
+)
 
 SERIES = (1, -1 / 2, 3 / 8, -5 / 16, 35 / 128, -63 / 256, 231 / 1024, -429 / 2048, 6435 / 32768, -12155 / 65536)
 """Taylor coefficients of (1 + e)^(-1/2)."""
@@ -47,7 +53,7 @@ def near_polar(x: Float[Tensor, "*b m n"], scratch: bool = False) -> Float[Tenso
                 return add_rough_product(x, x, e, SERIES[1], x)
             return add_product(x, x, e, SERIES[1])
         # E^2 bounds the largest eigenvalue of E better than E does
-        square = symmetric_product(e, e)
+        square = symmetric_square(e)
         norm = torch.linalg.matrix_norm(square).sqrt()
         largest = float(norm.amax().detach())
         if not largest**2 < 1 / 2:

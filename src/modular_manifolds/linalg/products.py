@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from modular_manifolds.linalg.host import readable, recorded
+from modular_manifolds.linalg.host import multiplies_tiles, readable, recorded
 from modular_manifolds.linalg.symmetry import skew
 
 LARGE = 2**20
@@ -38,6 +38,18 @@ def symmetric_product(
     return result
 
 
+def skew_gram(x: Float[Tensor, "*b n n"], space: Float[Tensor, "*b n n"] | None = None) -> Float[Tensor, "*b n n"]:
+    """x^T x of a skew x, likewise; as a whole as x x^T, which reads by rows what x^T x would read by columns."""
+    return symmetric_product(x, x, space) if bands(x) else product(x, x.mT, space)
+
+
+def symmetric_square(
+    x: Float[Tensor, "*b n n"], space: Float[Tensor, "*b n n"] | None = None
+) -> Float[Tensor, "*b n n"]:
+    """x^2 of a symmetric x, likewise."""
+    return symmetric_product(x, x, space) if bands(x) else product(x, x, space)
+
+
 def symmetric_quadratic(
     x: Float[Tensor, "*b n n"], b: float, c: float, space: Float[Tensor, "*b n n"] | None = None
 ) -> Float[Tensor, "*b n n"]:
@@ -53,13 +65,14 @@ def skew_product(
     scale: float,
     space: Float[Tensor, "*b n n"] | None = None,
 ) -> Float[Tensor, "*b n n"]:
-    """scale x + x y, where that and x are known to be skew: on a CPU, large blocks are mirrored likewise.
+    """scale x + x y, where that and x are known to be skew, and y so to be symmetric and to commute with x.
 
-    The result is then skew to the last bit, without which rounding, amplified by an iteration, would see two matrices.
+    On a CPU large blocks are mirrored likewise. From those the result is skew to the last bit, without which rounding,
+    amplified by an iteration, would see two matrices. As a whole it is scale x + y x, the product that goes with x x^T.
     """
     cut = bands(x)
     if not cut:
-        return add_product(x, x, y, beta=scale, space=space)
+        return add_product(x, y, x, beta=scale, space=space)
     result = torch.empty_like(x) if space is None else space
     for xi, yi, ri in _each(x, y, result):
         for start, end in cut:
@@ -158,7 +171,7 @@ def bands(x: Float[Tensor, "*b m n"]) -> list[tuple[int, int]]:
     Bands of four leave out 3/8 of the work, and are worth it from n = 768 on; two leave out 1/4.
     """
     m, n = x.shape[-2:]
-    if m * n * x.element_size() < LARGE or n < 4 or not readable(x) or recorded(x):
+    if m * n * x.element_size() < LARGE or n < 4 or multiplies_tiles(x) or not readable(x) or recorded(x):
         return []
     count = 4 if n >= 768 else 2
     return [(n * i // count, n * (i + 1) // count) for i in range(count)]
