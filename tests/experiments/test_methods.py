@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from modular_manifolds.experiments.methods import METHODS
+from modular_manifolds.experiments.methods import METHODS, method_of
 from modular_manifolds.experiments.network import MLP
 from modular_manifolds.experiments.results import singular_values
 
@@ -44,3 +44,20 @@ def test_settings_name_what_decides_the_outcome():
     assert "DualAscent" in METHODS["dual-ascent"].settings(shapes, 0.0)
     assert "momentum=0.5" in METHODS["spel"].settings(shapes, 0.5)
     assert "weight_decay=0.1" in METHODS["muon"].settings(shapes, 0.5)
+
+
+def test_a_number_scales_radii_and_learning_rates():
+    doubled, model = method_of("manifold-muon@2"), MLP(8, (6, 4), 3, seed=0)
+    assert doubled.lrs == tuple(2 * lr for lr in METHODS["manifold-muon"].lrs)
+    doubled.place(model)
+    for weight in model.parameters():
+        assert torch.allclose(singular_values(weight.detach()), torch.full((), 2.0).double(), atol=1e-5)
+    assert doubled.settings([(4, 6)], 0.0) != METHODS["manifold-muon"].settings([(4, 6)], 0.0)
+    sphere = method_of("sphere-muon@0.5").geometry(4, 6).manifold
+    assert sphere.radius == pytest.approx(0.5 * 4**0.5)
+
+
+@pytest.mark.parametrize("name", ["manifold-muon@0", "manifold-muon@x", "manifold-muon@-1", "adamw@2"])
+def test_what_cannot_be_scaled_is_refused(name):
+    with pytest.raises(ValueError, match=r"positive number|no radius"):
+        method_of(name)

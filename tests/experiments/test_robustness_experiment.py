@@ -249,7 +249,13 @@ def test_everything_is_in_the_file_the_table_and_the_figure(folder, data, make_r
     assert paths["as PNG"].read_bytes().startswith(b"\x89PNG")
     page = read_page(settings.out)
     assert page.findings[-1].value == "0"
-    (figure,) = page.figures
+    figure, trade_off = page.figures
+    by_method = {row[0]: row[1:] for row in trade_off.data.rows}
+    assert list(by_method) == ["manifold-muon", "muon"]
+    smallest = [run.at[0] for run in measured[:2]]
+    clean = fmean(run.accuracy for run in measured[:2])
+    proved, left = fmean(at.certified for at in smallest), fmean(at.attacked for at in smallest)
+    assert by_method["manifold-muon"] == (clean, proved, left)
     drawn = {row[0]: row[1:] for row in figure.data.rows}
     assert drawn[0][0] == drawn[0][1] == fmean(run.accuracy for run in measured[:2])
     assert drawn[51.0][1] == fmean(run.at[1].attacked for run in measured[:2])

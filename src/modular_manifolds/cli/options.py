@@ -10,7 +10,7 @@ import typer
 
 from modular_manifolds.experiments.data import DataName
 from modular_manifolds.experiments.defaults import DEFAULTS
-from modular_manifolds.experiments.methods import METHODS
+from modular_manifolds.experiments.methods import METHODS, SCALED, method_of
 
 Number = TypeVar("Number", int, float)
 
@@ -22,19 +22,35 @@ def by_data(setting: str) -> str:
     return "Default: " + ", ".join(f"{value} on {name}" for name, value in shown.items()) + "."
 
 
-def methods_of(given: str) -> tuple[str, ...]:
-    return names_of(given, METHODS, "--methods")
+def scaled_methods_of(given: str) -> tuple[str, ...]:
+    """Those of `compare`, also with scaled manifolds, as manifold-muon@2."""
+    names = _split(given)
+    _check_known(tuple(dict.fromkeys(name.partition(SCALED)[0] for name in names)), METHODS, "--methods")
+    for name in names:
+        try:
+            method_of(name)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--methods") from error
+    return names
 
 
 def names_of(given: str, known: Collection[str], option: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
+    names = _split(given)
+    _check_known(names, known, option)
+    return names
+
+
+def _split(given: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
+
+
+def _check_known(names: tuple[str, ...], known: Collection[str], option: str) -> None:
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise typer.BadParameter(
             f"{', '.join(unknown) or 'an empty list'} is unknown; there are {', '.join(known)}",
             param_hint=option,
         )
-    return names
 
 
 def numbers_of(given: str, kind: Callable[[str], Number], option: str, *, zero: bool = False) -> tuple[Number, ...]:

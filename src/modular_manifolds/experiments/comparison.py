@@ -15,7 +15,7 @@ from modular_manifolds.experiments.crew import Crew
 from modular_manifolds.experiments.data import DataName, Dataset
 from modular_manifolds.experiments.display import Display
 from modular_manifolds.experiments.files import write_atomically
-from modular_manifolds.experiments.methods import METHODS, Method
+from modular_manifolds.experiments.methods import Method, method_of
 from modular_manifolds.experiments.network import weight_shapes
 from modular_manifolds.experiments.results import Result
 from modular_manifolds.experiments.run import Run
@@ -71,7 +71,7 @@ class Comparison:
     @property
     def table(self) -> Mapping[str, Method]:
         """What the names of the methods stand for."""
-        return METHODS
+        return {name: method_of(name) for name in self.methods}
 
     def training(self, run: Run, data: Dataset, group: ProcessGroup | None = None) -> Training:
         """A run of the grid, at its start; of several processes, this one's part in it."""

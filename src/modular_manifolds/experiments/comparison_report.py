@@ -7,7 +7,7 @@ from modular_manifolds.experiments import plots
 from modular_manifolds.experiments.comparison import Comparison, Finished
 from modular_manifolds.experiments.data import Dataset
 from modular_manifolds.experiments.findings import findings, headline, subject
-from modular_manifolds.experiments.methods import METHODS
+from modular_manifolds.experiments.methods import method_of
 from modular_manifolds.experiments.report_settings import comparison_settings, machine_settings
 from modular_manifolds.experiments.reports import Cell, Figure, Page, Section, Table, write_page
 from modular_manifolds.experiments.results import Result
@@ -116,7 +116,7 @@ def _best_table(best: Mapping[str, Group]) -> Table:
 
 def _methods_table(finished: Finished, best: Mapping[str, Group]) -> Table:
     settings = {run.method: run.optimizer for run in finished.results}
-    rows = tuple((name, METHODS[name].summary, settings[name]) for name in best)
+    rows = tuple((name, method_of(name).summary, settings[name]) for name in best)
     return Table(("method", "what it does", "settings"), rows)
 
 

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -111,3 +112,41 @@ METHODS: Mapping[str, Method] = {
         optimizer=torch.optim.AdamW,
     ),
 }
+
+SCALED = "@"
+"""Between a method's name and what its radii are multiplied with."""
+
+
+def method_of(name: str) -> Method:
+    """The method that a name stands for: one of the table, or, as `manifold-muon@2`, one with scaled manifolds.
+
+    Radii, and with them the learning rates of its grid, are as many times those of the table: the angles stay.
+
+    Raises:
+        KeyError: the table has no such method.
+        ValueError: the number is not positive, or the method's manifolds have no radius.
+    """
+    known, scaled, number = name.partition(SCALED)
+    method = METHODS[known]
+    if not scaled:
+        return method
+    try:
+        factor = float(number)
+    except ValueError:
+        factor = math.nan
+    if not 0 < factor < math.inf:
+        raise ValueError(f"{name}: {number!r} is no positive number to scale radii with")
+    if method.geometry is None:
+        raise ValueError(f"{name}: the weights of {known} are free and have no radius")
+    return replace(
+        method,
+        summary=f"{method.summary}; radii times {factor:g}",
+        lrs=tuple(factor * lr for lr in method.lrs),
+        geometry=partial(_scaled, method.geometry, factor),
+    )
+
+
+def _scaled(geometry: Callable[[int, int], Geometry], factor: float, m: int, n: int) -> Geometry:
+    unscaled = geometry(m, n)
+    manifold: Any = unscaled.manifold
+    return replace(unscaled, manifold=replace(manifold, radius=factor * manifold.radius))

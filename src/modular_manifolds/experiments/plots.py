@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from torch import Tensor
 
 from modular_manifolds.experiments.files import write_atomically
-from modular_manifolds.experiments.methods import METHODS
+from modular_manifolds.experiments.methods import METHODS, SCALED
 from modular_manifolds.experiments.reports import Cell, Figure, Table
 from modular_manifolds.experiments.results import Epoch, singular_values
 from modular_manifolds.experiments.summary import Group, Spread
@@ -164,7 +164,7 @@ def open_axes(size: tuple[float, float] = SIZE) -> Iterator[tuple[Canvas, Axes]]
 
 
 def _style(method: str) -> dict[str, Any]:
-    return {"label": method, **_LOOKS[list(METHODS).index(method)]}
+    return {"label": method, **_LOOKS[list(METHODS).index(method.partition(SCALED)[0])]}
 
 
 def learning_rates(axes: Axes, lrs: Iterable[float]) -> None:

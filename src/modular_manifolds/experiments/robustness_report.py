@@ -9,7 +9,7 @@ from modular_manifolds.experiments.data import Dataset
 from modular_manifolds.experiments.report_settings import machine_settings
 from modular_manifolds.experiments.reports import Cell, Figure, Finding, Page, Section, Table, write_page
 from modular_manifolds.experiments.robustness import Measured, Robustness, fraction
-from modular_manifolds.experiments.robustness_plot import draw
+from modular_manifolds.experiments.robustness_plot import draw, draw_trade_off, trade_off
 from modular_manifolds.experiments.robustness_table import by_method
 from modular_manifolds.experiments.summary import Spread
 
@@ -32,11 +32,30 @@ def write_report(robustness: Robustness, data: Dataset, measured: Sequence[Measu
         canvas,
         _curves(measured),
     )
-    page = report_page(robustness, data, measured, figure)
-    return {**plots.write_files(figure, canvas, robustness.out), **write_page(page, robustness.out)}
+    trade_off_canvas = draw_trade_off(measured)
+    at = fraction(min(robustness.radii))
+    against_clean = plots.finish(
+        "trade-off",
+        f"Accuracy that is certified at {at}, and that is left under attack, against the clean accuracy",
+        "Mean over the seeds. Methods that differ in the radius of their manifolds alone are joined.",
+        trade_off_canvas,
+        Table(
+            ("method", "clean (%)", f"certified at {at} (%)", f"under attack at {at} (%)"),
+            tuple((method, *trade_off(runs)) for method, runs in by_method(measured).items()),
+        ),
+    )
+    trade_off_files = plots.write_files(against_clean, trade_off_canvas, robustness.out)
+    page = report_page(robustness, data, measured, (figure, against_clean))
+    return {
+        **plots.write_files(figure, canvas, robustness.out),
+        **{f"trade-off, {what}": path for what, path in trade_off_files.items()},
+        **write_page(page, robustness.out),
+    }
 
 
-def report_page(robustness: Robustness, data: Dataset, measured: Sequence[Measured], figure: Figure) -> Page:
+def report_page(
+    robustness: Robustness, data: Dataset, measured: Sequence[Measured], figures: tuple[Figure, ...]
+) -> Page:
     """What was measured, and what came out."""
     methods = by_method(measured)
     images = min(robustness.images, len(data.test))
@@ -47,7 +66,7 @@ def report_page(robustness: Robustness, data: Dataset, measured: Sequence[Measur
         headline=_headline(methods, radius),
         findings=_large(methods, radius, sum(each.flips for each in measured)),
         sections=(
-            Section("Certified and attacked", (_READING,), (_accuracies(methods),), (figure,)),
+            Section("Certified and attacked", (_READING,), (_accuracies(methods),), figures),
             Section(
                 "What the certificate is made of",
                 ("The Lipschitz constant is the product of the spectral norms of the layers, the first in pixels.",),

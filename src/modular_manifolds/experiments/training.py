@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from modular_manifolds.experiments.data import Dataset, Split
-from modular_manifolds.experiments.methods import METHODS, Method
+from modular_manifolds.experiments.methods import Method, method_of
 from modular_manifolds.experiments.network import MLP
 from modular_manifolds.experiments.results import Epoch, Result, measure_layers
 from modular_manifolds.experiments.run import Run
@@ -28,7 +28,7 @@ class Training:
     """A run under way: cross-entropy, the learning rate falling linearly to 0 step by step, as in the blog.
 
     All methods of one seed start from the same weights (up to their projection) and see the same batches. The run's
-    method is looked up in METHODS unless given.
+    method is that of its name unless given.
 
     The ranks of a `group` train it together: each takes its part of every batch, and gradients are averaged by
     DistributedDataParallel, which suits a network that every process holds easily. The first rank evaluates; the
@@ -38,7 +38,7 @@ class Training:
     def __init__(
         self, run: Run, data: Dataset, method: Method | None = None, group: ProcessGroup | None = None
     ) -> None:
-        method = method or METHODS[run.method]
+        method = method or method_of(run.method)
         self._run = run
         self._data = data
         self._model = MLP(data.features, run.widths, data.classes, seed=run.seed)

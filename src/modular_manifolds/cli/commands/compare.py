@@ -15,12 +15,12 @@ from modular_manifolds.cli.options import (
     Threads,
     Widths,
     check_data_dir,
-    methods_of,
     numbers_of,
+    scaled_methods_of,
 )
 from modular_manifolds.experiments.data import DataName
 from modular_manifolds.experiments.defaults import DEFAULTS
-from modular_manifolds.experiments.methods import METHODS
+from modular_manifolds.experiments.methods import METHODS, method_of
 
 EPILOG = """
 Examples:
@@ -46,7 +46,12 @@ def compare(
         ),
     ] = None,
     methods: Annotated[
-        str, typer.Option(metavar="A,B", help=f"Which of: {', '.join(METHODS)}.", show_default="all")
+        str,
+        typer.Option(
+            metavar="A,B",
+            help=f"Which of: {', '.join(METHODS)}. A number scales a manifold: manifold-muon@2 has twice the radii.",
+            show_default="all",
+        ),
     ] = ",".join(METHODS),
     lrs: Lrs = None,
     seeds: Seeds = 3,
@@ -85,8 +90,8 @@ def compare(
 
     defaults = DEFAULTS[data]
     check_data_dir(data, data_dir)
-    chosen = methods_of(methods)
-    if momentum is not None and all(METHODS[name].geometry is None for name in chosen):
+    chosen = scaled_methods_of(methods)
+    if momentum is not None and all(method_of(name).geometry is None for name in chosen):
         raise typer.BadParameter(f"none of {', '.join(chosen)} takes it", param_hint="--momentum")
     size = batch_size or defaults.batch_size
     if nproc > size:

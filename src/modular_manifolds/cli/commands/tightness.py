@@ -14,7 +14,7 @@ from modular_manifolds.cli.options import (
     Seeds,
     Threads,
     check_data_dir,
-    methods_of,
+    names_of,
     numbers_of,
 )
 from modular_manifolds.experiments.data import DataName
@@ -65,7 +65,7 @@ def tightness(
     study = Tightness(
         data=data,
         data_dir=data_dir,
-        methods=methods_of(methods),
+        methods=names_of(methods, METHODS, "--methods"),
         depths=numbers_of(depths, int, "--depths"),
         width=width,
         lrs=None if lrs is None else numbers_of(lrs, float, "--lrs"),

@@ -16,7 +16,7 @@ from modular_manifolds.experiments.data import Dataset, Split
 from modular_manifolds.experiments.flatness.curvature import Curvature
 from modular_manifolds.experiments.flatness.lanczos import largest_eigenvalue
 from modular_manifolds.experiments.flatness.modular_sharpness import modular_sharpness
-from modular_manifolds.experiments.methods import METHODS
+from modular_manifolds.experiments.methods import method_of
 from modular_manifolds.experiments.network import MLP
 from modular_manifolds.experiments.results import plain
 from modular_manifolds.experiments.robustness_runs import RunsError, Trained
@@ -161,7 +161,7 @@ def _measure(flatness: Flatness, data: Dataset, images: Split, trained: Trained,
     network = MLP(data.features, run.widths, data.classes, seed=0)
     network.load_state_dict(trained.weights)
     network.double()
-    method = METHODS[run.method]
+    method = method_of(run.method)
     build = method.geometry
     geometries = {} if build is None else {key: build(*w.shape) for key, w in network.named_parameters()}
     method.place(network)  # to the last digit of float64
