@@ -3,12 +3,13 @@ import itertools
 import pytest
 import torch
 
-from modular_manifolds.experiments.sweep.gpt import GPT, Attention, GPTShape, unit
+from modular_manifolds.experiments.sweep.gpt import GPT, Attention, GPTShape, Positions, unit
+from modular_manifolds.experiments.sweep.text_methods import TEXT_METHODS
 
 SHAPE = GPTShape(layers=2, heads=2, width=16)
 OPTIONS = {
     "norm": ("layernorm", "rmsnorm", "none"),
-    "positions": ("learned", "rotary"),
+    "positions": tuple(Positions),
     "qk_norm": (False, True),
     "gains": (False, True),
     "stream": ("sum", "average", "sphere"),
@@ -32,7 +33,7 @@ def test_no_position_sees_what_comes_after_it(values):
     assert not torch.allclose(before[:, 5:], after[:, 5:])
 
 
-@pytest.mark.parametrize("positions", ["learned", "rotary"])
+@pytest.mark.parametrize("positions", Positions)
 def test_the_order_of_characters_matters(positions):
     tokens = torch.tensor([[1, 2, 3, 4]])
     model = make(positions=positions)
@@ -61,6 +62,14 @@ def test_a_normalised_stream_has_size_one():
     for x in seen:
         torch.testing.assert_close(x.square().mean(-1).sqrt(), torch.ones(2, 5), rtol=0, atol=1e-3)
     torch.testing.assert_close(unit(torch.full((4,), 3.0)), torch.ones(4))
+
+
+def test_positions_are_the_shapes_unless_the_network_has_its_own():
+    rotary = GPTShape(layers=2, heads=2, width=16, positions=Positions.ROTARY)
+    assert GPT(11, rotary).positions is None
+    assert GPT(11, rotary, positions=Positions.LEARNED).positions is not None
+    assert TEXT_METHODS["muon"].network(11, rotary).positions is None
+    assert TEXT_METHODS["normalised"].network(11, SHAPE).positions is None
 
 
 def test_the_default_is_nanogpts_small_one():

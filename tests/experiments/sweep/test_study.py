@@ -151,6 +151,7 @@ def test_the_command_on_text(tmp_path):
         (["--file", __file__], "is for text only"),
         (["--steps", "3"], "is for text only"),
         (["--width", "3"], "is for text only"),
+        (["--positions", "rotary"], "is for text only"),
         (["--data", "text", "--epochs", "3"], "is for images only"),
         (["--data", "text", "--momentum", "0"], "is for images only"),
         (["--data", "text", "--width", "12", "--heads", "4"], "12 features do not make 4 heads of an even size"),
@@ -169,6 +170,6 @@ def test_an_interrupted_command_says_how_to_carry_on(make_sweep, text_course):
     assert "--lrs manifold-muon=0.1,0.3 --lrs adamw=0.01,0.1" in command
     assert "--weight-decays 0.01 --weights float32 --seeds 2 --widths 6,4 --epochs 2 --momentum 0.0" in command
     on_text = make_sweep(data=TaskName.TEXT, course=text_course, lrs={"muon": (0.02,)}).command()
-    assert "--layers 2 --heads 2 --width 16 --steps 10 --batch-size 4 --warmup 2" in on_text
+    assert "--layers 2 --heads 2 --width 16 --positions learned --steps 10 --batch-size 4 --warmup 2" in on_text
     assert "--weight-decays" not in on_text
     assert "--epochs" not in on_text

@@ -19,7 +19,7 @@ from modular_manifolds.experiments.sweep.defaults import (
 )
 from modular_manifolds.experiments.sweep.findings import REFERENCE
 from modular_manifolds.experiments.sweep.formats import WeightFormat
-from modular_manifolds.experiments.sweep.gpt import GPTShape
+from modular_manifolds.experiments.sweep.gpt import GPTShape, Positions
 from modular_manifolds.experiments.sweep.image_course import ImageCourse
 from modular_manifolds.experiments.sweep.text_course import TextCourse
 from modular_manifolds.experiments.task import TaskName
@@ -101,6 +101,10 @@ def sweep(
     layers: Annotated[int | None, typer.Option(min=1, help=f"Blocks, on text. Default: {_SHAPE.layers}.")] = None,
     heads: Annotated[int | None, typer.Option(min=1, help=f"On text. Default: {_SHAPE.heads}.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help=f"Features, on text. Default: {_SHAPE.width}.")] = None,
+    positions: Annotated[
+        Positions | None,
+        typer.Option(help=f"On text, of the methods with nanoGPT's network. Default: {_SHAPE.positions}, as there."),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of torch, in every process.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Processes that train side by side.")] = 1,
     out: Annotated[
@@ -120,7 +124,7 @@ def sweep(
         raise typer.BadParameter(f"is for cifar10 only; {data} needs no such files", param_hint="--data-dir")
     is_text = data is TaskName.TEXT
     _refuse(_IMAGES, is_text, {"--epochs": epochs, "--momentum": momentum, "--widths": widths})
-    sizes = {"--layers": layers, "--heads": heads, "--width": width}
+    sizes = {"--layers": layers, "--heads": heads, "--width": width, "--positions": positions}
     _refuse(_TEXT, not is_text, {"--file": file, "--steps": steps, **sizes})
     known = tuple(methods_of(data))
     chosen = known if methods is None else names_of(methods, known, "--methods")
@@ -128,7 +132,12 @@ def sweep(
         raise typer.BadParameter(f"is {REFERENCE}'s, which is not among the methods", param_hint="--weight-decays")
     course: ImageCourse | TextCourse
     if is_text:
-        shape = GPTShape(layers or _SHAPE.layers, heads or _SHAPE.heads, width or _SHAPE.width)
+        shape = GPTShape(
+            layers or _SHAPE.layers,
+            heads or _SHAPE.heads,
+            width or _SHAPE.width,
+            positions=positions or _SHAPE.positions,
+        )
         if shape.width % (2 * shape.heads):
             raise typer.BadParameter(
                 f"{shape.width} features do not make {shape.heads} heads of an even size", param_hint="--width, --heads"

@@ -1,6 +1,7 @@
 """The transformer of the text sweep: nanoGPT's small setting by default, and what others do differently as options."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
 
 import torch
@@ -11,7 +12,6 @@ from torch.nn import functional
 from modular_manifolds.experiments.text import CONTEXT
 
 Norm = Literal["layernorm", "rmsnorm", "none"]
-Positions = Literal["learned", "rotary"]
 Stream = Literal["sum", "average", "sphere"]
 
 _INITIAL = 0.02
@@ -20,14 +20,22 @@ _INITIAL = 0.02
 _ROTARY_BASE = 10_000.0
 
 
+class Positions(StrEnum):
+    """How a transformer knows of them: from a table that is added to the embedding, or by rotations in attention."""
+
+    LEARNED = "learned"
+    ROTARY = "rotary"
+
+
 @dataclass(frozen=True)
 class GPTShape:
-    """Blocks, heads of each attention, features, and the longest sequence."""
+    """Blocks, heads of each attention, features, the longest sequence, and positions unless a network has its own."""
 
     layers: int = 4
     heads: int = 4
     width: int = 128
     context: int = CONTEXT
+    positions: Positions = Positions.LEARNED
 
 
 class GPT(nn.Module):
@@ -37,7 +45,7 @@ class GPT(nn.Module):
         classes: tokens there are.
         shape: sizes.
         norm: before every attention, every MLP and the unembedding.
-        positions: a table that is added to the embedding, or rotary, in every attention.
+        positions: others than the shape's.
         qk_norm: whether queries and keys are divided by their root mean square, head by head.
         gains: whether norms, also those of queries and keys, end with a learnable gain for every feature.
         stream: how a branch's output f joins the stream x: x + f; (1 - s) x + s f with s = 1 / (2 layers), of
@@ -52,19 +60,19 @@ class GPT(nn.Module):
         shape: GPTShape,
         *,
         norm: Norm = "layernorm",
-        positions: Positions = "learned",
+        positions: Positions | None = None,
         qk_norm: bool = False,
         gains: bool = True,
         stream: Stream = "sum",
         logit_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        width = shape.width
+        width, positions = shape.width, positions or shape.positions
         self.stream, self.logit_scale = stream, logit_scale
         self.embedding = nn.Embedding(classes, width)
-        self.positions = nn.Embedding(shape.context, width) if positions == "learned" else None
+        self.positions = nn.Embedding(shape.context, width) if positions is Positions.LEARNED else None
         self.blocks = nn.ModuleList(
-            Block(shape, norm, positions == "rotary", qk_norm, gains, stream) for _ in range(shape.layers)
+            Block(shape, norm, positions is Positions.ROTARY, qk_norm, gains, stream) for _ in range(shape.layers)
         )
         self.before_unembedding = _norm(norm, width, gains)
         self.unembedding = nn.Linear(width, classes, bias=False)

@@ -74,6 +74,7 @@ class Sweep:
                 "layers": course.shape.layers,
                 "heads": course.shape.heads,
                 "width": course.shape.width,
+                "positions": course.shape.positions,
                 "steps": course.steps,
             }
             if isinstance(course, TextCourse)

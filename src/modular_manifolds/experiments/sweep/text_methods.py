@@ -21,7 +21,7 @@ from modular_manifolds import (
     Sphere,
     Stiefel,
 )
-from modular_manifolds.experiments.sweep.gpt import GPT, GPTShape
+from modular_manifolds.experiments.sweep.gpt import GPT, GPTShape, Positions
 from modular_manifolds.projection import as_matrix
 
 BETAS = (0.9, 0.99)
@@ -158,17 +158,17 @@ def _modular(model: nn.Module, lr: float, weight_decay: float) -> list[Optimizer
     return [mm.ModularOptimizer(plan, lr=lr)]
 
 
-_nanogpt = partial(GPT, norm="layernorm", positions="learned")
+_nanogpt = partial(GPT, norm="layernorm")
 _well_normed = partial(
     GPT,
     norm="rmsnorm",
-    positions="rotary",
+    positions=Positions.ROTARY,
     qk_norm=True,
     gains=False,
     stream="average",
     logit_scale=LOGIT_SCALE,
 )
-_ngpt = partial(GPT, norm="rmsnorm", positions="rotary", qk_norm=True, stream="sphere")
+_ngpt = partial(GPT, norm="rmsnorm", positions=Positions.ROTARY, qk_norm=True, stream="sphere")
 
 TEXT_METHODS: Mapping[str, TextMethod] = {
     "adamw": TextMethod(
