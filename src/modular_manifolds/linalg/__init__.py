@@ -16,7 +16,7 @@ from modular_manifolds.linalg.near_polar import near_polar
 from modular_manifolds.linalg.nuclear_norm import nuclear_norm
 from modular_manifolds.linalg.orthonormality import looks_orthonormal
 from modular_manifolds.linalg.precision import GAP, Precision, check_precision, working_dtype
-from modular_manifolds.linalg.products import add_product, add_rough_product, gram_error, product, symmetric_product
+from modular_manifolds.linalg.products import add_product, add_rough_products, gram_error, product, symmetric_product
 from modular_manifolds.linalg.rotations import rotation_exp, rotation_log
 from modular_manifolds.linalg.scaling import drop_rounding, largest_entry, length, normalise, rounding
 from modular_manifolds.linalg.spectral_norm import spectral_norm
@@ -30,7 +30,7 @@ __all__ = [
     "GAP",
     "Precision",
     "add_product",
-    "add_rough_product",
+    "add_rough_products",
     "apply_to_eigenvalues",
     "check_finite",
     "check_precision",

@@ -10,7 +10,7 @@ from modular_manifolds.linalg.host import readable, recorded
 from modular_manifolds.linalg.msign import msign
 from modular_manifolds.linalg.products import (
     add_product,
-    add_rough_product,
+    add_rough_products,
     gram_error,
     symmetric_product,
     symmetric_square,
@@ -50,7 +50,7 @@ def near_polar(x: Float[Tensor, "*b m n"], scratch: bool = False) -> Float[Tenso
         rows = torch.linalg.vector_norm(e, dim=-1)
         if 3 / 4 * _size(rows, torch.linalg.vector_norm(rows, dim=-1)) <= eps:
             if scratch and x.dtype == torch.float32 and not recorded(x) and float(rows.amax()) <= ROUGH:
-                return add_rough_product(x, x, e, SERIES[1], x)
+                return add_rough_products(x, [x], [e], SERIES[1], x)
             return add_product(x, x, e, SERIES[1])
         # E^2 bounds the largest eigenvalue of E better than E does
         square = symmetric_square(e)

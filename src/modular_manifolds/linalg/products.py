@@ -1,6 +1,6 @@
 """Matrix products that cost less than a product and then something else."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -125,23 +125,23 @@ def add_product(
     return space
 
 
-def add_rough_product(
+def add_rough_products(
     c: Float[Tensor, "*b m n"],
-    x: Float[Tensor, "*b m k"],
-    y: Float[Tensor, "*b k n"],
+    xs: Sequence[Float[Tensor, "*b m k"]],
+    ys: Sequence[Float[Tensor, "*b k n"]],
     scale: float,
     space: Float[Tensor, "*b m n"],
 ) -> Float[Tensor, "*b m n"]:
-    """c + scale x y, the product in bfloat16, as it is small beside c; in `space`, which may be c and x.
+    """c + scale (x y + x' y' + ...), the sum in bfloat16, as it is small beside c; in `space`, which may be c or an x.
 
     Some rows at a time, so that no copies are made of all.
     """
-    if c.stride(-1) > 1 and c.stride(-2) == 1 and c is not x:
-        return add_rough_product(c.mT, y.mT, x.mT, scale, space.mT).mT
+    if c.stride(-1) > 1 and c.stride(-2) == 1 and all(c is not x for x in xs):
+        return add_rough_products(c.mT, [y.mT for y in ys], [x.mT for x in xs], scale, space.mT).mT
     rows = max(1, PIECE * c.shape[-2] // max(1, c.numel()))
-    factor = y.bfloat16()
-    for start, left, new in zip(*(torch.split(z, rows, -2) for z in (c, x, space)), strict=True):
-        torch.add(start, product(left.bfloat16(), factor), alpha=scale, out=new)
+    factor = torch.cat([y.bfloat16() for y in ys], -2)
+    for start, new, *left in zip(*(torch.split(z, rows, -2) for z in (c, space, *xs)), strict=True):
+        torch.add(start, product(torch.cat([x.bfloat16() for x in left], -1), factor), alpha=scale, out=new)
     return space
 
 

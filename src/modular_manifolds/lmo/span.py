@@ -14,7 +14,7 @@ from modular_manifolds.linalg import (
     GAP,
     Precision,
     add_product,
-    add_rough_product,
+    add_rough_products,
     product,
     readable,
     recorded,
@@ -31,6 +31,11 @@ PIECE = 2**19
 
 class Frame(Protocol):
     """An orthonormal basis of k vectors, not always spelled out."""
+
+    @property
+    def rough(self) -> bool:
+        """Whether Omega is known to bfloat16 only, so that no more is asked of what it does to w."""
+        ...
 
     def columns(self, c: Float[Tensor, "*b k k"]) -> Float[Tensor, "*b k j"]:
         """Those that act on w."""
@@ -55,7 +60,6 @@ class Whole(NamedTuple):
 
     w: Float[Tensor, "*b m n"]
     rough: bool = False
-    """Whether Omega is known to bfloat16 only, so that no more is asked of what it does to w."""
 
     def generator(self, g: Float[Tensor, "*b m n"], dtype: torch.dtype) -> Float[Tensor, "*b m m"]:
         """skew(g w^T), skew to the last bit, computed in `dtype`."""
@@ -74,7 +78,7 @@ class Whole(NamedTuple):
         if onto is None:
             return product(c, self.w) * scale
         if self.rough and space is not None and readable(c) and not recorded(c):
-            return add_rough_product(onto, c, self.w, scale, space)
+            return add_rough_products(onto, [c], [self.w], scale, space)
         return add_product(onto, c, self.w, scale, space=space)
 
 
@@ -84,6 +88,7 @@ class Span(NamedTuple):
     generator: Float[Tensor, "*b k k"]
     w: Float[Tensor, "*b k n"]
     basis: Float[Tensor, "*b m k"]
+    rough: bool = False
 
     @classmethod
     def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"]) -> "Span":
@@ -121,6 +126,7 @@ class RidgeQR(NamedTuple):
     """w^T g."""
     outside: Float[Tensor, "*b n n"]
     """basis^T b."""
+    rough: bool = False
 
     @classmethod
     def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"]) -> "RidgeQR":
@@ -148,6 +154,8 @@ class RidgeQR(NamedTuple):
         space: Float[Tensor, "*b m n"] | None = None,
     ) -> Float[Tensor, "*b m n"]:
         upper, lower = c.chunk(2, -2)
+        if self.rough and onto is not None and space is not None and readable(c) and not recorded(c):
+            return add_rough_products(onto, [self.w, self.basis], [upper, lower], scale, space)
         within = (
             product(self.w, upper) * scale if onto is None else add_product(onto, self.w, upper, scale, space=space)
         )
@@ -205,6 +213,7 @@ class Grams(NamedTuple):
     """L."""
     inverse_size: Float[Tensor, "*b"]
     """||L^-1||_F."""
+    rough: bool = False
 
     @classmethod
     def of(cls, w: Float[Tensor, "*b m n"], g: Float[Tensor, "*b m n"], precision: Precision) -> "Grams | None":
@@ -287,6 +296,8 @@ class Grams(NamedTuple):
             w = self.w.to(dtype)
             start = product(w, within) * scale if onto is None else add_product(onto.to(dtype), w, within, scale)
             return add_product(start, self.g.to(dtype), outside, scale, space=start).to(c.dtype)
+        if self.rough:
+            return add_rough_products(onto, [self.w, self.g], [within, outside], scale, space)
         for w, g, base, new in zip(*map(_pieces, (self.w, self.g, onto, space)), strict=True):
             start = add_product(base, w, within, scale)
             new.copy_(add_product(start, g, outside, scale, space=start))

@@ -49,6 +49,10 @@ NARROW = 128
 """Columns up to which w^T w costs no more than a look at it."""
 
 
+ROUGH_SINE = 1e-3
+"""Of a turn by which rounding to bfloat16 surely leaves w^T w off: here by seven times what the look lets pass."""
+
+
 @directions.register(
     Stiefel,
     Spectral,
@@ -127,11 +131,12 @@ def _turned(
     change = rotation(frame, omega, sine, versine, parts).to(w.dtype)
     del omega
     new = frame.act(change, onto=w, scale=manifold.radius, space=g)
+    surely_off = frame.rough and readable(w) and sine > ROUGH_SINE
     del frame, change
     if not readable(new) or (parts == 1 and _small(w)):  # where a polish costs no more than a look
         return manifold.polish(new)
     unit = _unit(manifold, new)
-    if w.shape[-1] > NARROW and looks_orthonormal(unit, 4 * torch.finfo(w.dtype).eps):
+    if w.shape[-1] > NARROW and not surely_off and looks_orthonormal(unit, 4 * torch.finfo(w.dtype).eps):
         return new
     polar = near_polar(unit, scratch=precision != "exact")
     return polar if manifold.radius == 1 else polar * manifold.radius
@@ -199,9 +204,11 @@ def _solve(
     # accelerators do not tell whether Grams are exact
     grams = Grams.of(w, g, precision) if precision != "exact" or readable(w) else None
     if grams is not None:
-        return grams, omega_of(grams, lambda: drop_rounding(grams.generator, g), precision, gap)
+        omega = omega_of(grams, lambda: drop_rounding(grams.generator, g), precision, gap)
+        return grams._replace(rough=omega.dtype == torch.bfloat16), omega
     basis = RidgeQR.of(w, g)
-    return basis, omega_of(basis, lambda: drop_rounding(basis.generator, g), precision, gap)
+    omega = omega_of(basis, lambda: drop_rounding(basis.generator, g), precision, gap)
+    return basis._replace(rough=omega.dtype == torch.bfloat16), omega
 
 
 def omega_of(
