@@ -13,7 +13,8 @@ from benchmarks.quality import Quality, assess
 from benchmarks.timing import Run, Spread, interleaved, ratios, spread
 from benchmarks.workloads import Gradients, Problem, Workload
 
-LR = 1e-3
+LR = 0.02
+"""At which a retraction has something to do, as in training."""
 SLOW_ROUNDS = 2
 
 

@@ -1,5 +1,8 @@
 """`modular-manifolds sweep` as a person meets it: what it prints, and how it fails."""
 
+from typing import Any
+
+import typer
 from rich.console import Console
 
 from modular_manifolds.cli.conduct import conduct, print_paths
@@ -14,6 +17,11 @@ def run_study(sweep: Sweep, console: Console) -> None:
     with conduct(console, sweep.command()):
         with console.status(f"reading {sweep.data}"):
             data = load_data(sweep)
+        course: Any = sweep.course  # that of the data
+        if course.warmup >= course.steps_of(data):
+            raise typer.BadParameter(
+                f"{course.warmup} steps leave none of {course.steps_of(data)} to train", param_hint="--warmup"
+            )
         with StudyDisplay(console) as display:
             findings = run_sweep(sweep, data, display)
         with console.status("drawing the report"):

@@ -156,6 +156,7 @@ def test_the_command_on_text(tmp_path):
         (["--data", "text", "--momentum", "0"], "is for images only"),
         (["--data", "text", "--width", "12", "--heads", "4"], "12 features do not make 4 heads of an even size"),
         (["--data", "text", "--steps", "100"], "100 steps leave none of 100"),
+        (["--epochs", "1", "--batch-size", "500", "--warmup", "3"], "3 steps leave none of 3"),
     ],
 )
 def test_bad_options_are_refused(arguments, message):

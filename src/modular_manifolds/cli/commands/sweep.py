@@ -145,7 +145,6 @@ def sweep(
         course = TextCourse(
             shape, steps or TEXT_STEPS, batch_size or TEXT_BATCH_SIZE, TEXT_WARMUP if warmup is None else warmup
         )
-        length = course.steps
     else:
         defaults = DEFAULTS[DataName(data)]
         course = ImageCourse(
@@ -155,9 +154,6 @@ def sweep(
             momentum or 0.0,
             warmup or 0,
         )
-        length = None
-    if length is not None and course.warmup >= length:
-        raise typer.BadParameter(f"{course.warmup} steps leave none of {length} to train", param_hint="--warmup")
     study = Sweep(
         data=data,
         data_dir=data_dir,
