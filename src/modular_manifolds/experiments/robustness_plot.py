@@ -47,7 +47,7 @@ def draw_trade_off(measured: Sequence[Measured]) -> Figure:
             axes.plot(clean, attacked, "o", color=color, label=f"{family}, under attack", **_OPEN)
             for (x, y, _), member in zip(rows, members, strict=True):
                 label = f"×{member[0].method.partition(SCALED)[2] or 1}" if len(members) > 1 else ""
-                axes.annotate(label, (x, y), (5, 4), textcoords="offset points", color=INK, fontsize=8)
+                axes.annotate(label, (x, y), (8, -3), textcoords="offset points", color=INK, fontsize=8)
         axes.margins(x=0.1, y=0.1)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("clean test accuracy (%)")
