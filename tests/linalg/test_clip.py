@@ -24,6 +24,18 @@ def test_leaves_a_short_matrix_alone_to_the_last_bit():
     assert torch.equal(clip_singular_values(x), x)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_only_what_sticks_out_of_a_batch_is_touched(scale):
+    x = scale * torch.randn(2, 3, 6, 4, dtype=torch.float64)
+    x[0, 1] *= 0.01
+    x[1, 2] *= 1e-3
+    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+    y = clip_singular_values(x, scale)
+    assert torch.allclose(y / scale, u @ torch.diag_embed((s / scale).clamp(max=1)) @ vh, atol=1e-12)
+    assert torch.equal(y[0, 1], x[0, 1])
+    assert torch.equal(y[1, 2], x[1, 2])
+
+
 def test_rank_deficient_and_repeated_singular_values():
     q = torch.linalg.qr(torch.randn(60, 40, dtype=torch.float64))[0]
     assert torch.allclose(clip_singular_values(3 * q.float()), q.float(), atol=1e-6)

@@ -30,11 +30,15 @@ BETAS = (0.9, 0.99)
 DECAY = 0.1
 """Of AdamW on matrices, nanoGPT's, and of torch.optim.Muon, as it ships."""
 
-CAPS: Mapping[str, float] = {".attention.": 0.85, ".up.": 2.5, ".down.": 1.7}
-"""Bounds on the singular values of nanoGPT's matrices. Trained by torch.optim.Muon, the largest are 1 to 4."""
-
-FILLED = 0.5
-"""Root mean square of the singular values that these begin with, over their bound."""
+CAPS: Mapping[str, tuple[float, float]] = {
+    ".query.": (2.0, 0.5),
+    ".key.": (2.0, 0.5),
+    ".value.": (0.7, 0.5),
+    ".output.": (1.5, 0.5),
+    ".up.": (4.0, 1.5),
+    ".down.": (1.4, 1.0),
+}
+"""Bounds on the singular values of nanoGPT's matrices, and their root mean square to begin with."""
 
 LOGIT_SCALE = 2.0
 """Where the unembedding is held at a size at which logits of width 128 could not exceed 8."""
@@ -131,15 +135,15 @@ def _capped(model: nn.Module, lr: float, weight_decay: float) -> list[Optimizer]
     matrices = block_matrices(model)
     groups = []
     for name, p in matrices:
-        radius = next(cap for part, cap in CAPS.items() if part in name)
+        radius, start = next(cap for part, cap in CAPS.items() if part in name)
         geometry = Geometry(SpectralBall(radius), Spectral(), solver=ProjectedStep(), precision="balanced")
         m, n = p.shape
         with torch.no_grad():
-            p.copy_(geometry.manifold.project(p * (FILLED * radius * min(m, n) ** 0.5 / p.norm())))
+            p.copy_(geometry.manifold.project(p * (start * min(m, n) ** 0.5 / p.norm())))
         groups.append({"params": [(name, p)], "geometry": geometry, "budget": max(1.0, m / n) ** 0.5})
-    free = {"geometry": None, "budget": 0.4, "betas": BETAS, "weight_decay": weight_decay}
+    free = {"geometry": None, "budget": 0.3, "betas": BETAS, "weight_decay": weight_decay}
     rest = {"params": others(model, matrices), **free}
-    return [mm.ModularOptimizer([*groups, rest], lr=lr, momentum=0.85)]
+    return [mm.ModularOptimizer([*groups, rest], lr=lr, momentum=0.9)]
 
 
 def _adamw(model: nn.Module, lr: float, weight_decay: float) -> list[Optimizer]:
@@ -196,8 +200,9 @@ TEXT_METHODS: Mapping[str, TextMethod] = {
         lrs=(2e-3, 4e-3, 8e-3, 1.5e-2, 3e-2, 6e-2, 0.12),
     ),
     "capped": TextMethod(
-        "nanoGPT's network, spectral ball x spectral on the blocks' matrices, of radius 0.85 in attention, 2.5 and 1.7 "
-        "in the MLP, steps projected, budget sqrt(max(1, m / n)), momentum 0.85; AdamW at 0.4 of the rate on the rest",
+        "nanoGPT's network, spectral ball x spectral on the blocks' matrices, of radius 2, 2, 0.7 and 1.5 in "
+        "attention, 4 and 1.4 in the MLP, steps projected, budget sqrt(max(1, m / n)), momentum 0.9; AdamW at 0.3 of "
+        "the rate on the rest",
         _nanogpt,
         _capped,
         lrs=(5e-3, 1e-2, 1.5e-2, 2e-2, 3e-2, 4e-2, 8e-2),
