@@ -102,6 +102,7 @@ def test_a_final_loss_above_that_of_a_guess_is_a_divergence(data, image_course):
 
 def test_the_rate_rises_and_falls_linearly():
     assert [Schedule(4, 0)(step) for step in range(4)] == [1, 0.75, 0.5, 0.25]
+    assert [Schedule(4, 0, 2.0)(step) for step in range(4)] == [1, 0.5625, 0.25, 0.0625]
     assert [Schedule(6, 2)(step) for step in range(6)] == pytest.approx([1 / 3, 2 / 3, 1, 0.75, 0.5, 0.25])
 
 

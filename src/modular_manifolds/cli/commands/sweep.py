@@ -85,9 +85,13 @@ def sweep(
         int | None,
         typer.Option(
             min=0,
-            help=f"Steps in which the rate rises, to fall linearly to 0 then. Default: 0, or {TEXT_WARMUP} on text.",
+            help=f"Steps in which the rate rises, to fall to 0 then. Default: 0, or {TEXT_WARMUP} on text.",
         ),
     ] = None,
+    power: Annotated[
+        float,
+        typer.Option(min=0.01, max=100, help="How the rate falls: like (1 - t)^POWER, t from 0 to 1. 1 is linearly."),
+    ] = 1.0,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help=f"Default: that of compare, or {TEXT_BATCH_SIZE} on text.")
     ] = None,
@@ -143,7 +147,11 @@ def sweep(
                 f"{shape.width} features do not make {shape.heads} heads of an even size", param_hint="--width, --heads"
             )
         course = TextCourse(
-            shape, steps or TEXT_STEPS, batch_size or TEXT_BATCH_SIZE, TEXT_WARMUP if warmup is None else warmup
+            shape,
+            steps or TEXT_STEPS,
+            batch_size or TEXT_BATCH_SIZE,
+            TEXT_WARMUP if warmup is None else warmup,
+            power,
         )
     else:
         defaults = DEFAULTS[DataName(data)]
@@ -153,6 +161,7 @@ def sweep(
             batch_size or defaults.batch_size,
             momentum or 0.0,
             warmup or 0,
+            power,
         )
     study = Sweep(
         data=data,

@@ -15,16 +15,20 @@ from modular_manifolds.experiments.sweep.formats import Stored
 
 @dataclass(frozen=True)
 class Schedule:
-    """Rises linearly over `warmup` steps, then falls linearly to 0; without warm-up, as `compare`'s."""
+    """Rises linearly over `warmup` steps, then falls to 0 like a power of what is left.
+
+    Without warm-up, and linearly, as `compare`'s.
+    """
 
     steps: int
     warmup: int
+    power: float = 1.0
 
     def __call__(self, step: int) -> float:
         """The share of the peak learning rate that a step, counted from 0, is made with."""
         if step < self.warmup:
             return (step + 1) / (self.warmup + 1)
-        return 1 - (step - self.warmup) / (self.steps - self.warmup)
+        return float((1 - (step - self.warmup) / (self.steps - self.warmup)) ** self.power)
 
 
 @dataclass(frozen=True)

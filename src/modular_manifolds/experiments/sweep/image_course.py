@@ -27,6 +27,7 @@ class ImageCourse:
     batch_size: int
     momentum: float
     warmup: int
+    power: float = 1.0
 
     def recipe(self, method: str) -> str:
         """What the method's name stands for."""
@@ -45,7 +46,7 @@ class ImageCourse:
         optimizers = [method.build(model, trial.lr, self.momentum)]
         network = Stored(model, trial.weights)
         steps = self.steps_of(data)
-        schedule = Schedule(steps, self.warmup)
+        schedule = Schedule(steps, self.warmup, self.power)
         descent = descend(network, optimizers, self._batches(trial.seed, data), schedule, on_step=on_step)
         held_out_loss, accuracy = evaluate(network, data.test)
         finite = descent.finite and math.isfinite(held_out_loss)

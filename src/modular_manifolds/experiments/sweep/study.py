@@ -95,6 +95,7 @@ class Sweep:
             **sizes,
             "batch-size": course.batch_size,
             "warmup": course.warmup,
+            "power": course.power,
             "threads": self.threads,
             "workers": self.workers,
             "out": self.out,

@@ -45,6 +45,7 @@ class TextCourse:
     steps: int
     batch_size: int
     warmup: int
+    power: float = 1.0
 
     def recipe(self, method: str) -> str:
         """What the method's name stands for."""
@@ -76,7 +77,7 @@ class TextCourse:
 
         generator = torch.Generator().manual_seed(trial.seed)
         batches = (data.batch(self.batch_size, generator) for _ in range(self.steps))
-        descent = descend(network, optimizers, batches, Schedule(self.steps, self.warmup), watch, on_step)
+        descent = descend(network, optimizers, batches, Schedule(self.steps, self.warmup, self.power), watch, on_step)
         steps = len(descent.losses)
         last = held_out_loss(network, data)
         held_out.append((steps, brief(held_out_loss(network, data, batches=1))))
