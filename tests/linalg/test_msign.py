@@ -64,14 +64,17 @@ def test_keeps_the_promised_gap_for_any_spectrum(m, n, spectrum, precision, scal
     assert torch.linalg.matrix_norm(y, 2) <= (1 + 1e-5 if precision == "exact" else 1.01)
 
 
-@pytest.mark.parametrize("precision", GAP)
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("exact", torch.float32), *((p, d) for p in ("balanced", "fast") for d in (torch.float32, torch.bfloat16))],
+)
 @pytest.mark.parametrize("spectrum", SPECTRA)
-def test_a_nearly_skew_sign_keeps_it_too(spectrum, precision):
+def test_a_nearly_skew_sign_keeps_it_too(spectrum, precision, dtype):
     torch.manual_seed(0)
     values = SPECTRA[spectrum](torch.linspace(0, 1, 75, dtype=torch.float64))
     frame = polar(torch.randn(150, 150))
     x = frame @ skew(torch.kron(torch.diag(values), torch.tensor([[0.0, 2.0], [0.0, 0.0]]).double())) @ frame.mT
-    y = nearly_msign_skew(skew(x.float()), precision)
+    y = nearly_msign_skew(skew(x.float()).to(dtype), precision)
     if y is None:
         assert precision != "exact"
         return
@@ -85,7 +88,7 @@ def test_rounding_does_not_make_a_skew_sign_grow():
     values = torch.exp(-torch.linspace(0, 20, 256, dtype=torch.float64))
     frame = polar(torch.randn(512, 512))
     x = frame @ skew(torch.kron(torch.diag(values), torch.tensor([[0.0, 2.0], [0.0, 0.0]]).double())) @ frame.mT
-    y = nearly_msign_skew(skew(x.float()), "balanced")
+    y = nearly_msign_skew(skew(x.bfloat16()), "balanced")
     assert y is not None
     assert torch.linalg.matrix_norm(y.double(), 2) < 1.005
 

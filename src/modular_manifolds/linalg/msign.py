@@ -96,7 +96,7 @@ def msign(
     if x.shape[-2] < x.shape[-1]:
         return msign(x.mT, precision).mT
     unit = _unit(x, dtype)
-    found = None if precision == "exact" else _quick_sign(unit, precision, GAP[precision], _GENERAL)
+    found = None if precision == "exact" else _quickest_sign(unit, precision, _GENERAL)
     return (_full_sign(unit, _GENERAL) if found is None else found).to(x.dtype)
 
 
@@ -114,7 +114,7 @@ def msign_skew(
     """
     dtype = check_matrix(x, precision, check, name)
     unit = _unit(x, dtype)
-    found = None if precision == "exact" else _quick_sign(unit, precision, GAP[precision], _SKEW)
+    found = None if precision == "exact" else _quickest_sign(unit, precision, _SKEW)
     return skew(_full_sign(unit, _SKEW) if found is None else found).to(x.dtype)
 
 
@@ -128,14 +128,13 @@ def nearly_msign_skew(
 ) -> Float[Tensor, "*b n n"] | None:
     """`msign_skew` as far as a direction needs it: <x, y> >= (1 - gap) ||x||_nuclear with the gap of `precision`.
 
-    For `exact` in float32, with singular values too small to matter left between 0 and 1. For the others in bfloat16
-    (but, if need be, for the first quintic of an x in float32), and returned so, or None where that cannot promise the
-    gap.
+    For `exact` in float32, with singular values too small to matter left between 0 and 1. For the others in bfloat16,
+    but for the first quintic of an x in float32, and returned so, or None where that cannot promise the gap.
 
     Args:
         x: skew-symmetric matrices, of a scale at which squares neither over- nor underflow; overwritten.
         precision: what is promised.
-        size: Frobenius norm of what x was computed from, if that was in bfloat16: it has left its rounding in x.
+        size: Frobenius norm of what an x in bfloat16 was computed from, if not of x: it has left its rounding there.
         inverse_squares: the sum of 1 / s^2 over the singular values s of x, if that is known: a better guess of how
             many products are needed.
         spent: share of the gap that x itself may have lost already.
@@ -192,19 +191,26 @@ def _quick_sign(
 ) -> Float[Tensor, "*b m n"] | None:
     """msign of a tall x, in bfloat16; None where that cannot promise the gap. Uses up an x that is only `scratch`.
 
-    An x in float32 has its first quintic in float32 where bfloat16 alone is likely, or found, to be too coarse.
+    An x in float32 has its first quintic in float32: for where bfloat16 alone is likely, or found, to be too coarse.
     """
-    norm = torch.linalg.matrix_norm(x.float()) if size is None and readable(x) else size
-    start = _Start.of(x.bfloat16(), kind, scratch=scratch or x.dtype != torch.bfloat16)
-    if norm is None or not readable(x):
+    if x.dtype != torch.bfloat16:
+        return _rough_sign(_Start.of(x, kind, scratch), None, gap, kind, inverse_squares)
+    norm = torch.linalg.vector_norm(x, dim=(-2, -1), dtype=torch.float32) if size is None else size
+    start = _Start.of(x, kind, scratch)
+    if not readable(x):
         length = 9 if precision == "balanced" else 7
         return _compose(start, schedule_of_length(length, TOLERANCE, MARGIN).steps, kind)
     likely = LIKELY * x.shape[-1] / (2 * start.spread)
-    found = None
-    if _at_most(gap, _rounding(norm / start.bound, likely, x.shape[-1])):
-        found = _rough_sign(start, norm / start.bound, gap, kind, inverse_squares)
-    if found is None and x.dtype == torch.float32:
-        found = _rough_sign(_Start.of(x, kind, scratch), None, gap, kind, inverse_squares)
+    if not _at_most(gap, _rounding(norm / start.bound, likely, x.shape[-1])):
+        return None
+    return _rough_sign(start, norm / start.bound, gap, kind, inverse_squares)
+
+
+def _quickest_sign(unit: Float[Tensor, "*b m n"], precision: Precision, kind: _Kind) -> Float[Tensor, "*b m n"] | None:
+    """In bfloat16, with its first quintic in float32 if need be, or None."""
+    found = _quick_sign(unit.bfloat16(), precision, GAP[precision], kind, scratch=True)
+    if found is None and unit.dtype == torch.float32:
+        found = _quick_sign(unit, precision, GAP[precision], kind)
     return found
 
 

@@ -139,10 +139,16 @@ def add_rough_products(
     if c.stride(-1) > 1 and c.stride(-2) == 1 and all(c is not x for x in xs):
         return add_rough_products(c.mT, [y.mT for y in ys], [x.mT for x in xs], scale, space.mT).mT
     rows = max(1, PIECE * c.shape[-2] // max(1, c.numel()))
-    factor = torch.cat([y.bfloat16() for y in ys], -2)
+    factor = _joined(ys, -2)
     for start, new, *left in zip(*(torch.split(z, rows, -2) for z in (c, space, *xs)), strict=True):
-        torch.add(start, product(torch.cat([x.bfloat16() for x in left], -1), factor), alpha=scale, out=new)
+        torch.add(start, product(_joined(left, -1), factor), alpha=scale, out=new)
     return space
+
+
+def _joined(blocks: Sequence[Float[Tensor, "*b m n"]], dim: int) -> Float[Tensor, "*b k l"]:
+    """In bfloat16."""
+    rough = [block.bfloat16() for block in blocks]
+    return rough[0] if len(rough) == 1 else torch.cat(rough, dim)
 
 
 def _by_itself(x: Float[Tensor, "*b m n"]) -> bool:

@@ -298,12 +298,12 @@ class Grams(NamedTuple):
             return add_product(start, self.g.to(dtype), outside, scale, space=start).to(c.dtype)
         if self.rough:
             return add_rough_products(onto, [self.w, self.g], [within, outside], scale, space)
-        for w, g, base, new in zip(*map(_pieces, (self.w, self.g, onto, space)), strict=True):
+        for w, g, base, new in zip(*map(pieces, (self.w, self.g, onto, space)), strict=True):
             start = add_product(base, w, within, scale)
             new.copy_(add_product(start, g, outside, scale, space=start))
         return space
 
 
-def _pieces(x: Float[Tensor, "*b m n"]) -> tuple[Tensor, ...]:
+def pieces(x: Float[Tensor, "*b m n"]) -> tuple[Tensor, ...]:
     """Some rows at a time, as many as come to `PIECE`."""
     return torch.split(x, max(1, PIECE * x.shape[-2] // max(1, x.numel() * x.element_size())), -2)

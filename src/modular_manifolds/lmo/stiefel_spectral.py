@@ -27,8 +27,9 @@ from modular_manifolds.linalg import (
     nearly_msign_skew,
     nuclear_norm,
     readable,
+    recorded,
 )
-from modular_manifolds.lmo.span import RIDGE_SHARE, Frame, Grams, RidgeQR, Span, Whole
+from modular_manifolds.lmo.span import RIDGE_SHARE, Frame, Grams, RidgeQR, Span, Whole, pieces
 from modular_manifolds.lmo.table import bounds, directions, landings
 from modular_manifolds.manifolds import Stiefel
 from modular_manifolds.norms import Spectral
@@ -164,7 +165,7 @@ def rotation(
     rest = add_product(eye, omega, columns, space=eye)
     del eye
     rest = rest.float() if rest.dtype == torch.bfloat16 else rest
-    change = rest.mul_(versine).sub_(columns * sine)
+    change = _weighted_difference(rest, versine, columns, sine)
     change.diagonal(dim1=-2, dim2=-1).sub_(versine)
     if parts == 1:
         return change
@@ -173,6 +174,18 @@ def rotation(
     for _ in range(1, parts):
         total = Stiefel().polish(turn @ total)
     return frame.columns(total - eye)
+
+
+def _weighted_difference(
+    x: Float[Tensor, "*b k j"], a: float | Tensor, y: Float[Tensor, "*b k j"], b: float | Tensor
+) -> Float[Tensor, "*b k j"]:
+    """a x - b y in x's memory; on a CPU some rows at a time, as a y in bfloat16 is lifted as it is."""
+    if not readable(x) or recorded(x) or recorded(y):
+        return x.mul_(a).sub_(y * b)
+    parts = pieces(x)
+    for new, old in zip(parts, torch.split(y, parts[0].shape[-2], -2), strict=True):
+        new.mul_(a).sub_(old * b)
+    return x
 
 
 def _solve(
@@ -217,9 +230,11 @@ def omega_of(
     """Omega in the frame, from what makes its generator, which is used up each time."""
     if precision != "exact":
         guess, spent = (frame.inverse_squares(), RIDGE_SHARE) if isinstance(frame, Grams) else (None, 0.0)
-        omega = nearly_msign_skew(generator(), precision, inverse_squares=guess, spent=spent)
-        if omega is not None:
-            return omega
+        # made again rather than kept: in float32 it would be the largest of all that a step needs
+        for dtype in (torch.bfloat16, torch.float32):
+            omega = nearly_msign_skew(generator().to(dtype), precision, inverse_squares=guess, spent=spent)
+            if omega is not None:
+                return omega
     return _exactly(generator(), gap)
 
 
