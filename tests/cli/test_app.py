@@ -4,6 +4,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+import modular_manifolds
+import modular_manifolds.experiments
 from modular_manifolds import cli
 from modular_manifolds.cli.app import app
 
@@ -127,6 +129,8 @@ def test_a_missing_extra_is_said_to_be_missing(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["modular-manifolds", "compare", "--epochs", "1"])
     monkeypatch.setitem(sys.modules, "safetensors", None)
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    # the package's attribute comes back with the modules: import sets it anew
+    monkeypatch.setattr(modular_manifolds, "experiments", modular_manifolds.experiments)
     for name in [name for name in sys.modules if name.startswith("modular_manifolds.experiments")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(SystemExit, match=r"safetensors is missing(.|\n)*'modular-manifolds\[experiments\]'"):
