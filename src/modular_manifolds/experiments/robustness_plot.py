@@ -15,7 +15,7 @@ from modular_manifolds.experiments.robustness_table import by_method
 from modular_manifolds.experiments.svg import INK
 
 # Colours stand out against a white and a near-black page alike.
-_COLORS = ("#3b82f6", "#e07a1f", "#0d9488", "#a855f7", "#e11d6f", "#7c8594")
+_COLORS = ("#3b82f6", "#e07a1f", "#0d9488", "#a855f7", "#e11d6f", "#7c8594", "#84a016", "#b45309")
 _SIZE = (5.4, 3.8)
 _OPEN: dict[str, Any] = {"linestyle": "--", "linewidth": 1.2, "markerfacecolor": "none"}
 
