@@ -64,3 +64,10 @@ def test_add_product(batch, transposed):
     assert torch.equal(c, kept)
     empty = add_product(torch.zeros(0, 5, 4), torch.zeros(0, 5, 3), torch.zeros(0, 3, 4))
     assert empty.shape == (0, 5, 4)
+
+
+def test_what_the_processor_can_do_is_not_asked_while_compiling(monkeypatch):
+    monkeypatch.setattr(module, "LARGE", 1)
+    x = normal(8, 8).bfloat16()
+    compiled = torch.compile(module.skew_gram, fullgraph=True, backend="eager")
+    assert torch.allclose(compiled(x).float(), (x @ x.mT).float(), atol=0.1)

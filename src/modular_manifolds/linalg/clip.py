@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from modular_manifolds.linalg.host import readable
+from modular_manifolds.linalg.precision import working_dtype
 
 ROUNDING = 1e-2
 """Of two products in float32, over the norm of the result: far more than it is."""
@@ -21,7 +22,7 @@ def clip_singular_values(x: Float[Tensor, "*b m n"], bound: float = 1.0) -> Floa
         return clip_singular_values(x.mT, bound).mT
     if not readable(x) or x.numel() == 0:
         return _clipped(x, bound)
-    above = ~_surely_below(x.detach() / bound)
+    above = ~_surely_below(x.detach().to(working_dtype(x.dtype)) / bound)
     if not bool(above.any()):
         return x.clone()
     if bool(above.all()):

@@ -177,7 +177,7 @@ def bands(x: Float[Tensor, "*b m n"]) -> list[tuple[int, int]]:
     Bands of four leave out 3/8 of the work, and are worth it from n = 768 on; two leave out 1/4.
     """
     m, n = x.shape[-2:]
-    if m * n * x.element_size() < LARGE or n < 4 or multiplies_tiles(x) or not readable(x) or recorded(x):
+    if m * n * x.element_size() < LARGE or n < 4 or not readable(x) or recorded(x) or multiplies_tiles(x):
         return []
     count = 4 if n >= 768 else 2
     return [(n * i // count, n * (i + 1) // count) for i in range(count)]

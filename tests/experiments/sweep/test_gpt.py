@@ -69,7 +69,9 @@ def test_positions_are_the_shapes_unless_the_network_has_its_own():
     assert GPT(11, rotary).positions is None
     assert GPT(11, rotary, positions=Positions.LEARNED).positions is not None
     assert TEXT_METHODS["muon"].network(11, rotary).positions is None
-    assert TEXT_METHODS["normalised"].network(11, SHAPE).positions is None
+    for method in TEXT_METHODS.values():
+        own = method.positions or Positions.LEARNED
+        assert (method.network(11, SHAPE).positions is None) == (own is Positions.ROTARY)
 
 
 def test_the_default_is_nanogpts_small_one():

@@ -152,6 +152,7 @@ def test_the_command_on_text(tmp_path):
         (["--steps", "3"], "is for text only"),
         (["--width", "3"], "is for text only"),
         (["--positions", "rotary"], "is for text only"),
+        (["--data", "text", "--positions", "learned"], "manifold-muon, normalised: has others of its own"),
         (["--data", "text", "--epochs", "3"], "is for images only"),
         (["--data", "text", "--momentum", "0"], "is for images only"),
         (["--data", "text", "--width", "12", "--heads", "4"], "12 features do not make 4 heads of an even size"),

@@ -22,6 +22,7 @@ from modular_manifolds.experiments.sweep.formats import WeightFormat
 from modular_manifolds.experiments.sweep.gpt import GPTShape, Positions
 from modular_manifolds.experiments.sweep.image_course import ImageCourse
 from modular_manifolds.experiments.sweep.text_course import TextCourse
+from modular_manifolds.experiments.sweep.text_methods import TEXT_METHODS
 from modular_manifolds.experiments.task import TaskName
 
 EPILOG = """
@@ -136,6 +137,9 @@ def sweep(
         raise typer.BadParameter(f"is {REFERENCE}'s, which is not among the methods", param_hint="--weight-decays")
     course: ImageCourse | TextCourse
     if is_text:
+        fixed = [name for name in chosen if positions not in (None, TEXT_METHODS[name].positions or positions)]
+        if fixed:
+            raise typer.BadParameter(f"{', '.join(fixed)}: has others of its own", param_hint="--positions")
         shape = GPTShape(
             layers or _SHAPE.layers,
             heads or _SHAPE.heads,

@@ -53,12 +53,14 @@ class TextMethod:
     `network` makes the model for so many characters, its weights drawn from torch's global generator; `optimizers`, for
     a model, a learning rate and AdamW's weight decay (0 for methods that are swept without), puts the weights where the
     method keeps them, and returns what steps them. Learning rates fall together, from those of the groups as returned.
+    `positions` are its network's own, None where those of the shape are taken.
     """
 
     summary: str
     network: Callable[[int, GPTShape], nn.Module]
     optimizers: Callable[[nn.Module, float, float], list[Optimizer]]
     lrs: tuple[float, ...]
+    positions: Positions | None = None
 
 
 def block_matrices(model: nn.Module) -> Parameters:
@@ -192,6 +194,7 @@ TEXT_METHODS: Mapping[str, TextMethod] = {
         _well_normed,
         _modular,
         lrs=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0),
+        positions=Positions.ROTARY,
     ),
     "stiefel": TextMethod(
         "nanoGPT's network, Stiefel x spectral on the blocks' matrices, AdamW at a quarter of the rate on the rest",
@@ -226,5 +229,6 @@ TEXT_METHODS: Mapping[str, TextMethod] = {
         _ngpt,
         partial(on_manifolds, geometry=_normalised, rest=0.1, momentum=0.9),
         lrs=(4e-3, 8e-3, 1.5e-2, 3e-2, 6e-2, 0.12, 0.25),
+        positions=Positions.ROTARY,
     ),
 }
